@@ -1,0 +1,89 @@
+# What a person types. `make help` lists it. Everything here works in a fresh clone and a second time.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+ROOMS := harness emulator provisioning fixtures benchmarks tests conftest.py
+PLAN ?= provisioning/plans/first.toml
+ARGS ?=
+# Workers of `make test`: most of a test is a guest at work, and each worker has boxes of its own.
+JOBS ?= $(shell nproc)
+# The first of these that runs and is new enough makes the venv.
+PYTHON ?= python3 python3.11 python3.12 python3.13 python3.14
+
+.PHONY: help setup packages provision test test-fast lint check bench-restore clean
+
+help: ## this list
+	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
+
+setup: packages $(READY) ## install what is missing: apt packages, .venv with the project in it
+
+provision: setup ## boot one emulated TrustBox and provision it end to end
+	@$(BIN)/trustbox provision --target emulator $(PLAN) $(ARGS)
+
+test: setup ## the whole suite, most of it against the real OP-TEE (ARGS='-k name' for a part)
+	@if [[ -n "$(ARGS)" ]]; then exec $(BIN)/pytest $(ARGS); fi
+	exec $(BIN)/pytest -n $(JOBS)
+
+test-fast: setup ## what needs no box: pure logic, and links against real ends
+	@$(BIN)/pytest tests/unit tests/links $(ARGS)
+
+lint: setup ## ruff, format and mypy
+	@$(BIN)/ruff check $(ROOMS)
+	$(BIN)/ruff format --check $(ROOMS)
+	$(BIN)/mypy $(ROOMS)
+
+check: lint test-fast ## what one runs before a commit
+
+bench-restore: setup ## cold boot against restore, in one run; the last line is one JSON object
+	@$(BIN)/python -m benchmarks.restore $(ARGS)
+
+clean: ## remove what make and its tools put into this directory (built images stay in your cache)
+	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Asks dpkg each time (milliseconds) instead of keeping a stamp: packages can go away, too.
+packages:
+	@export DEBIAN_FRONTEND=noninteractive
+	wanted=$$(sed -E 's/#.*//' emulator/apt-packages.txt | xargs)
+	if ! command -v dpkg-query >/dev/null; then
+	  echo "make: this is not Debian; have the like of these packages installed: $$wanted" >&2
+	  exit 0
+	fi
+	missing=()
+	for package in $$wanted; do
+	  status=$$(dpkg-query -W -f='$${db:Status-Status}' "$$package" 2>/dev/null || true)
+	  [[ $$status == installed* ]] || missing+=("$$package")
+	done
+	(( $${#missing[@]} )) || exit 0
+	sudo=()
+	if (( EUID != 0 )); then
+	  if ! command -v sudo >/dev/null; then
+	    echo "make: these packages are missing, and you are neither root nor have sudo. As root, run:" >&2
+	    echo "  apt-get install --no-install-recommends $${missing[*]}" >&2
+	    exit 1
+	  fi
+	  sudo=(sudo DEBIAN_FRONTEND=noninteractive)
+	fi
+	echo "make: installing $${missing[*]}"
+	"$${sudo[@]}" apt-get -qq update
+	"$${sudo[@]}" apt-get -qq install --yes --no-install-recommends "$${missing[@]}" >/dev/null
+
+$(READY): pyproject.toml | packages
+	@for python in $(PYTHON) none; do
+	  $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break
+	done
+	if [[ $$python == none ]]; then
+	  echo "make: Python 3.11 or newer is needed, and none of these is: $(PYTHON)." >&2
+	  echo "  Name another one: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)" >&2
+	  exit 1
+	fi
+	echo "make: setting up $(VENV)"
+	$(BIN)/python -c '' 2>/dev/null || $$python -m venv --clear $(VENV)
+	$(BIN)/python -m pip --disable-pip-version-check install --quiet --editable '.[dev]'
+	touch $@

@@ -1,0 +1,1 @@
+"""Repeatable measurements: run on the machine they speak of, results on stdout."""

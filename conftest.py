@@ -1,0 +1,3 @@
+"""For the project's own suite only: the plugin itself is installed, as for everybody else."""
+
+pytest_plugins = ["pytester"]

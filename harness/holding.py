@@ -1,0 +1,43 @@
+"""What a rig hands over: everything the composition root needs to make a Target of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.capability import Capability
+from harness.secret import Secret
+from harness.target import Console, EvidenceLevel, Firmware, Layout, Rig, World
+from harness.vitals import Vitals
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where SSH answers and who must answer there.
+
+    ``host_key`` is the pinned key as in known_hosts without the host: ``type base64``. One of
+    ``client_key`` (an OpenSSH private key file, 0600) and ``password`` is set.
+    """
+
+    host: str
+    port: int
+    host_key: str
+    user: str = "root"
+    client_key: Path | None = None
+    password: Callable[[], Secret] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """A held box. ``endpoint`` is asked anew for each connection: an emulator's port changes."""
+
+    serial: str
+    rig: Rig
+    endpoint: Callable[[], Endpoint]
+    consoles: Mapping[World, Console]
+    vitals: Vitals
+    layout: Layout = field(default_factory=Layout)
+    firmware: Firmware = field(default_factory=Firmware)
+    evidence_level: EvidenceLevel = EvidenceLevel.FUNCTIONAL
+    rig_capabilities: frozenset[Capability] = frozenset()

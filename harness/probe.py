@@ -1,0 +1,134 @@
+"""What can this box do? Asked of the box itself, in one pass; what cannot be told is left out."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from uuid import UUID, uuid4
+
+from harness.capability import Capability
+from harness.deadline import Deadline
+from harness.errors import BoxDied, TeeRefused, TrustBoxError
+from harness.history import History
+from harness.holding import Holding
+from harness.target import Shell, Streams, World
+from harness.tee import IMPLEMENTATION_OPTEE, Direction, Memref, TeeClient, TeeResult, connect
+from harness.tee_codes import TeeCode
+
+ATTESTATION_PTA = UUID("39800861-182a-4720-9b67-2bcd622bc0b5")
+PKCS11_TA = UUID("fd02c9da-306c-48c7-a49c-bbd827ae86ee")
+ZERO_HUK_TEE = b"94e9ab89-4c43-56ea-8b35-45dc07226830"
+"""The TEE UUID that a hardware unique key of zeros gives (OP-TEE core/tee/tee_svc.c)."""
+STEP_SECONDS = 10.0
+
+# One command, because starting one is what costs. Words are printed for what is there.
+TOOLS = """
+test -c "$1" && echo tee-device
+test -f "$2" && echo module
+test -x "$3" && echo p11-kit
+command -v openssl >/dev/null && echo openssl
+exit 0
+"""
+
+# OP-TEE ta/pkcs11/include/pkcs11_ta.h: parameter 0 takes the arguments and gives the CKR code,
+# parameter 2 gives the answer.
+PKCS11_SLOT_LIST, PKCS11_SLOT_INFO = 1, 2
+SLOT_INFO_SIZE = 64 + 32 + 4 + 2 + 2
+TEE_UUID = re.compile(rb"TEE UUID ([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
+
+
+def probe(
+    shell: Shell, streams: Streams, holding: Holding, history: History, *, by: Deadline
+) -> frozenset[Capability]:
+    """The box's capabilities, together with what its rig says it can do.
+
+    Raises only what makes the box useless: BoxDied, and LinkError and its like in the first
+    command.
+    """
+    found = set(holding.rig_capabilities) | {Capability.STREAMS}
+    layout, firmware = holding.layout, holding.firmware
+    asked = ("sh", "-c", TOOLS, "probe", layout.tee_device, layout.pkcs11_module, layout.p11_kit)
+    tools = set(shell.run(*asked, by=by).text.split())
+    if "openssl" in tools:
+        found.add(Capability.OPENSSL)
+    if World.SECURE in holding.consoles:
+        found.add(Capability.SECURE_CONSOLE)
+    if firmware.devkit is not None and firmware.ta_signing_key is not None:
+        found.add(Capability.TA_DEVKIT)
+    if firmware.golden_tee is not None:
+        found.add(Capability.GOLDEN)
+    log = logging.getLogger(f"harness.probe.{holding.vitals.target}")
+    name = holding.vitals.target
+    with _telling(log, "the helper"), connect(streams, layout, history, name, by=by) as client:
+        found.add(Capability.AGENT)
+        if "tee-device" in tools:
+            _probe_tee(client, found, "module" in tools, log, by)
+    if Capability.PKCS11 in found and "p11-kit" in tools:
+        found.add(Capability.PKCS11_REMOTE)
+    return frozenset(found)
+
+
+@contextmanager
+def _telling(log: logging.Logger, what: str) -> Iterator[None]:
+    """A step that fails leaves its capability out, and says why at DEBUG."""
+    try:
+        yield
+    except BoxDied:
+        raise
+    except TrustBoxError as problem:
+        log.debug("%s cannot be had: %s", what, problem.message)
+
+
+def _probe_tee(
+    client: TeeClient, found: set[Capability], module: bool, log: logging.Logger, by: Deadline
+) -> None:
+    with _telling(log, "the TEE"):
+        if client.version(by=by.sooner(STEP_SECONDS)).implementation != IMPLEMENTATION_OPTEE:
+            return
+        found.add(Capability.TEE)
+    with _telling(log, "the attestation PTA"):
+        client.open_session(ATTESTATION_PTA, by=by.sooner(STEP_SECONDS)).close()
+        found.add(Capability.ATTESTATION)
+    # Without a supplicant this blocks; with one, a TA that cannot exist is quickly not found.
+    try:
+        client.open_session(uuid4(), by=by.sooner(STEP_SECONDS)).close()
+    except TeeRefused as refused:
+        if refused.code == TeeCode.ITEM_NOT_FOUND:
+            found.add(Capability.TA_LOAD)
+    except BoxDied:
+        raise
+    except TrustBoxError as problem:
+        log.debug("TA loading cannot be told: %s", problem.message)
+        return
+    with _telling(log, "the PKCS#11 TA"):
+        _probe_token(client, found, module, by.sooner(STEP_SECONDS))
+
+
+def _probe_token(client: TeeClient, found: set[Capability], module: bool, by: Deadline) -> None:
+    with client.open_session(PKCS11_TA, by=by) as session:
+        control = Memref(bytes(4), Direction.INOUT)
+        room = Memref(64, Direction.OUT)
+        slots = session.invoke(PKCS11_SLOT_LIST, control, None, room, by=by)
+        first = _answer(slots.check("listing the PKCS#11 slots"))[:4]
+        if module and len(first) == 4:
+            found.add(Capability.PKCS11)
+        about = session.invoke(
+            PKCS11_SLOT_INFO,
+            Memref(first, Direction.INOUT),
+            None,
+            Memref(SLOT_INFO_SIZE, Direction.OUT),
+            by=by,
+        )
+        tells = TEE_UUID.search(_answer(about.check("describing a PKCS#11 slot")))
+        if tells and tells[1] != ZERO_HUK_TEE:
+            found.add(Capability.OWN_HUK)
+
+
+def _answer(result: TeeResult) -> bytes:
+    """Parameter 2 of a PKCS#11 TA call that went well; nothing otherwise."""
+    control, _, answer, _ = result.params
+    if not isinstance(control, Memref) or control.data != bytes(4):
+        return b""
+    return answer.data if isinstance(answer, Memref) and isinstance(answer.data, bytes) else b""

@@ -1,0 +1,185 @@
+"""THE interface: what a TrustBox is to everything above, real or emulated.
+
+Rigs differ in what *holds* the box; what *talks* to it is the same code for all of them. Nothing
+above this file may ask which kind of rig it has: it names capabilities, which were probed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Protocol
+
+from harness.capability import Capability
+from harness.deadline import Deadline
+from harness.errors import MissingCapability
+from harness.history import History
+
+
+class World(Enum):
+    """The two worlds of a TrustZone processor; each may log on a UART of its own."""
+
+    NORMAL = "normal"
+    SECURE = "secure"
+
+
+class EvidenceLevel(Enum):
+    """What evidence from this target can prove at best (device-facts 7(a))."""
+
+    FUNCTIONAL = "functional"
+    """An emulator: the hardware key is known, flash is writable. Proves that the code works."""
+    HARDWARE = "hardware"
+    HARDWARE_FUSED = "hardware+fused"
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A finished command: exact bytes, and its status (a signal gives 128 + its number)."""
+
+    argv: tuple[str, ...]
+    status: int
+    stdout: bytes
+    stderr: bytes
+    seconds: float
+
+    @property
+    def text(self) -> str:
+        """stdout as UTF-8 without the last line end; foreign bytes become U+FFFD."""
+        return self.stdout.decode(errors="replace").rstrip("\n")
+
+
+class Shell(Protocol):
+    """A root shell in the normal world; stateless: no directory or variable outlives a call."""
+
+    def run(self, *argv: str, by: Deadline, stdin: bytes = b"", check: bool = True) -> Completed:
+        """Run one program and wait for it. argv reaches it unchanged, word for word.
+
+        Raises CommandFailed when ``check`` and the status is not 0, DeadlineExpired, LinkLost
+        (then it is unknown whether it ran to its end), BoxDied. Output over the shell's bound is
+        an error, never a cut answer.
+        """
+
+    def read(self, path: str, *, by: Deadline) -> bytes:
+        """The whole file. Raises DeviceRefused when it cannot be read."""
+
+    def write(self, path: str, data: bytes, *, by: Deadline, mode: int = 0o600) -> None:
+        """Replace the file atomically, with exactly ``mode``; a power cut leaves old or new."""
+
+
+class Stream(Protocol):
+    """Bytes to and from a program on the box, for as long as it runs."""
+
+    def send(self, data: bytes, *, by: Deadline) -> None: ...
+    def receive(self, most: int, *, by: Deadline) -> bytes:
+        """1 to ``most`` bytes; b"" when the program has closed its output."""
+
+    def close(self) -> None: ...
+    def fileno(self) -> int:
+        """A descriptor that is readable when receive() will not block (for select)."""
+
+
+class Streams(Protocol):
+    """What can start long-lived programs on the box: the SSH shell."""
+
+    def stream(self, *argv: str, by: Deadline, secret: bool = False) -> Stream:
+        """Start one; ``secret`` keeps its bytes out of every log, at every level."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsoleLine:
+    """One recorded line: seconds on the monotonic clock of its first byte, and its text."""
+
+    at: float
+    text: str
+
+
+class Console(Protocol):
+    """One UART; it records from the moment it is opened, whether or not anybody looks."""
+
+    def expect(self, pattern: re.Pattern[bytes], *, by: Deadline) -> re.Match[bytes]:
+        """Wait for the pattern in what came since the last match; BoxDied at once on a panic."""
+
+    def send(self, data: bytes) -> None: ...
+    def transcript(self) -> bytes:
+        """Everything recorded so far, over all power cycles."""
+
+    def lines(self, *, since: float = 0.0) -> list[ConsoleLine]:
+        """Recorded lines of which a byte came at or after ``since`` (monotonic seconds).
+
+        So a prompt that waited counts as soon as something is written behind it.
+        """
+
+
+class Rig(Protocol):
+    """What holds the box: a bench with a relay, or a QEMU process."""
+
+    def on(self, *, by: Deadline) -> None:
+        """Give power and wait until the shell answers. Already on: nothing happens."""
+
+    def off(self) -> None:
+        """Pull the plug, say no goodbye. Already off: nothing happens."""
+
+    def restore(self, *, by: Deadline) -> None:
+        """Back to the state it was delivered in, and on (needs Capability.RESTORE)."""
+
+    def log(self) -> str:
+        """What the rig itself has to say (QEMU's messages, relay answers), for reports."""
+
+    def close(self) -> None:
+        """Power off if it was us who switched on, and leave nothing behind. Safe to call twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where things are on the box. The defaults are Debian's."""
+
+    ta_directory: str = "/usr/lib/optee_armtz"
+    storage_root: str = "/var/lib/optee-client/data/tee"
+    pkcs11_module: str = "/usr/lib/aarch64-linux-gnu/libckteec.so.0"
+    p11_kit: str = "/usr/bin/p11-kit"
+    tee_device: str = "/dev/tee0"
+    agent_directory: str = "/run"
+    identity_directory: str = "/etc/trustbox"
+
+
+@dataclass(frozen=True, slots=True)
+class Firmware:
+    """What the maker of the box's firmware gave us besides the firmware; None: not at hand."""
+
+    version: str = ""
+    devkit: Path | None = None
+    """TA dev kit of the same OP-TEE build (``export-ta_arm64``)."""
+    ta_signing_key: Path | None = None
+    golden_tee: bytes | None = None
+    """SHA-256 of the OP-TEE core's code and constants, computed from its ELF file (32 bytes)."""
+    image_digest: str = ""
+    manifest: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One box, ready to be talked to. Made by ``harness.targets.open_target`` only."""
+
+    name: str
+    serial: str
+    capabilities: frozenset[Capability]
+    shell: Shell
+    streams: Streams | None
+    consoles: Mapping[World, Console]
+    rig: Rig
+    layout: Layout = field(default_factory=Layout)
+    firmware: Firmware = field(default_factory=Firmware)
+    evidence_level: EvidenceLevel = EvidenceLevel.FUNCTIONAL
+    history: History = field(default_factory=History)
+
+    def require(self, *needs: Capability) -> None:
+        """Raises MissingCapability, naming every one of ``needs`` that this box lacks."""
+        missing = self.missing(needs)
+        if missing:
+            raise MissingCapability(self.name, (c.value for c in missing))
+
+    def missing(self, needs: Iterable[Capability]) -> list[Capability]:
+        return sorted((c for c in needs if c not in self.capabilities), key=lambda c: c.value)

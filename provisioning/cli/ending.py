@@ -1,0 +1,58 @@
+"""How a command ends: one clear sentence, or one JSON object, and an exit status by kind."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+
+import typer
+
+from harness.errors import TrustBoxError
+
+INTERRUPTED = 130
+"""128 + SIGINT, as a shell would report it."""
+WRONG_USAGE = 2
+
+
+def ended(work: Callable[[], int], *, as_json: bool) -> int:
+    """Run ``work``; its exit status, or that of what stopped it.
+
+    What nobody foresaw keeps its traceback: it is a defect, and hiding it would help nobody.
+    """
+    try:
+        return work()
+    except TrustBoxError as problem:
+        _tell(
+            type(problem).__name__,
+            problem.message,
+            problem.diagnostics(),
+            problem.exit_status,
+            as_json=as_json,
+        )
+        return problem.exit_status
+    except typer.Exit as leaving:
+        if leaving.exit_code == INTERRUPTED:  # typer's own reading of Ctrl-C
+            sys.stderr.write("\ninterrupted\n")
+        return leaving.exit_code
+    except typer.TyperException as problem:
+        said = problem.format_message()
+        if said.lstrip().startswith("Usage:"):  # a group without a command: it tells its commands
+            sys.stderr.write(said + "\n")
+            return WRONG_USAGE
+        hint = "--help after any command tells what it takes."
+        _tell("Misuse", said, hint, WRONG_USAGE, as_json=as_json)
+        return WRONG_USAGE
+    except (KeyboardInterrupt, typer.Abort):
+        sys.stderr.write("\ninterrupted\n")
+        return INTERRUPTED
+
+
+def _tell(kind: str, message: str, hint: str, status: int, *, as_json: bool) -> None:
+    if as_json:
+        told = {"error": kind, "message": message, "hint": hint, "exit_status": status}
+        sys.stderr.write(json.dumps(told) + "\n")
+        return
+    sys.stderr.write(f"error: {message}\n")
+    if hint:
+        sys.stderr.write(f"hint: {hint}\n")

@@ -1,0 +1,46 @@
+"""Options that several commands share, and opening the box that they name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.deadline import Deadline
+from harness.target import Target
+from harness.targets import open_target
+
+OPEN_SECONDS = 1800.0
+"""Opening a box may have to build the emulator's image first."""
+
+TargetName = Annotated[
+    str, typer.Option("--target", "-t", help="Which box, by its name in targets.toml.")
+]
+Serial = Annotated[
+    str | None,
+    typer.Option(help="The box's serial number, where the target's own is not meant: TB-…"),
+]
+TargetsFile = Annotated[
+    Path | None, typer.Option("--targets", help="A targets.toml to use instead of yours.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")]
+
+
+@contextmanager
+def opened(
+    name: str, serial: str | None, config: Path | None, *, progress: Callable[[str], None]
+) -> Iterator[Target]:
+    """The box itself: what is done to it lasts."""
+    by = Deadline.after(OPEN_SECONDS)
+    with open_target(
+        name, serial=serial, fresh=False, by=by, config=config, progress=progress
+    ) as target:
+        yield target
+
+
+def to_stderr(line: str) -> None:
+    """Progress for people."""
+    typer.echo(line, err=True)

@@ -1,0 +1,80 @@
+"""``trustbox provision``: make of a box what a plan says."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.status import Status
+
+from provisioning.cli.options import AsJson, Serial, TargetName, TargetsFile, opened
+from provisioning.plan import read_plan
+from provisioning.report import as_data, as_text
+from provisioning.run import Outcome, StepReport, Watcher
+from provisioning.run import provision as run
+from provisioning.station import Station
+from provisioning.steps import EffectStep, LookStep
+
+_SIGNS = {
+    Outcome.DONE: "[green]done[/]   ",
+    Outcome.ALREADY: "[cyan]already[/]",
+    Outcome.CHECKED: "[green]checked[/]",
+    Outcome.FAILED: "[red]failed[/] ",
+}
+
+
+def provision(
+    plan: Annotated[Path, typer.Argument(help="A plan (trustbox plan example prints one).")],
+    target: TargetName = "emulator",
+    serial: Serial = None,
+    config: TargetsFile = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Directory for this box's record; default: your data.")
+    ] = None,
+    state: Annotated[
+        Path | None, typer.Option(help="Where this station keeps CA, PINs and records.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Provision a box: token, key, certificate, enclave, attestation, record.
+
+    Every step looks at the box before it acts, so running it again changes nothing that is so
+    already, and is how to go on after a failure.
+    """
+    wanted = read_plan(plan)
+    station = Station(state.absolute()) if state else Station.default()
+    terminal = Console(stderr=True, highlight=False)
+    with terminal.status("opening the box") as status:
+        say = Progress(terminal, status)
+        with opened(target, serial, config, progress=say.line) as box:
+            say.ready(box.serial)
+            done = run(box, wanted, station, watcher=say, records=out and out.absolute())
+    typer.echo(json.dumps(as_data(done)) if as_json else as_text(done))
+
+
+class Progress(Watcher):
+    """One line for each step, and what is being done right now where stderr is a terminal."""
+
+    def __init__(self, terminal: Console, status: Status) -> None:
+        self._terminal, self._status = terminal, status
+        self._began = time.monotonic()
+
+    def line(self, said: str) -> None:
+        self._terminal.print(said, markup=False, style="dim")
+
+    def ready(self, serial: str) -> None:
+        self._terminal.print(f"{serial} is on ({time.monotonic() - self._began:.1f} s)")
+
+    def started(self, step: EffectStep | LookStep) -> None:
+        self._status.update(step.doing)
+
+    def ended(self, report: StepReport) -> None:
+        sign = _SIGNS[report.outcome]
+        self._terminal.print(f"{sign} {report.name:12}", end="")
+        self._terminal.print(
+            f"{report.said} ({report.seconds:.1f} s)", markup=False, soft_wrap=True
+        )

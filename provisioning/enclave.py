@@ -1,0 +1,136 @@
+"""``box.enclave``: Trusted Applications on the box: install, list, open, remove."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from uuid import UUID
+
+from harness.deadline import Deadline
+from harness.errors import BadInput, IntegrityFailure
+from harness.target import Target
+from harness.tee import TeeClient, TeeSession
+from provisioning.enclave_image import EnclaveImage, parse, parse_headers
+
+MOST_ENCLAVES = 500
+"""Files that ``installed`` looks at; a box has some dozens."""
+
+# One command for all files, because each command costs a round trip. Prints "<name> <size> <hex>"
+# per file, and skips names that could forge such a line.
+_LIST = """
+cd -- "$1" || exit 1
+for f in *.ta; do
+  case $f in *[!0-9a-f.t-]*) continue ;; esac
+  [ -f "$f" ] || continue
+  printf '%s %s ' "$f" "$(wc -c < "$f")"
+  head -c "$2" "$f" | od -An -v -tx1 | tr -d ' \\n'
+  echo
+done
+"""
+_LINE = re.compile(
+    r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.ta ([0-9]{1,10}) ((?:[0-9a-f]{2})*)", re.A
+)
+_HEAD = 4096
+"""Bytes of each file that are fetched: headers without subkeys take at most 612."""
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """A file in the TA directory. ``image`` is what its headers say (nobody has checked the body
+    or the signature), or None when they make no sense; ``fault`` then says why."""
+
+    uuid: UUID
+    size: int
+    image: EnclaveImage | None
+    fault: str = ""
+
+    @property
+    def digest(self) -> bytes | None:
+        return self.image.digest if self.image else None
+
+    @property
+    def version(self) -> int | None:
+        return self.image.version if self.image else None
+
+
+class EnclaveSession:
+    """Opens nothing before its first verb. Raises what the shell and the TEE client raise.
+
+    A TA file is read by OP-TEE when the first session to it opens. So a new file counts from the
+    moment when no session is open any more; but a TA that asks to be kept alive
+    (INSTANCE_KEEP_ALIVE, like the PKCS#11 TA) runs on as it is until the next boot.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+
+    def install(self, uuid: UUID, data: bytes, *, by: Deadline) -> EnclaveImage:
+        """Put the signed TA on the box, in one step: whoever opens it gets the old or the new one.
+
+        Refuses (BadInput) what no box could load: a damaged file, or one for another UUID. Read
+        back; raises IntegrityFailure when the box then holds something else.
+        """
+        path = self.path(uuid)
+        image = parse(data, where=posixpath.basename(path))
+        if image.uuid != uuid:
+            raise BadInput(
+                where=posixpath.basename(path),
+                key="uuid",
+                value=str(image.uuid),
+                expected=f"{uuid}, under which it is to be installed",
+            )
+        # Readable by all: its secrets, if it has any, are encrypted, and tests compare it.
+        self._target.shell.write(path, data, by=by, mode=0o444)
+        if self._target.shell.read(path, by=by) != data:
+            raise IntegrityFailure(f"{self._target.name} does not hold the enclave {uuid} as given")
+        return image
+
+    def installed(self, *, by: Deadline) -> tuple[Installed, ...]:
+        """The files in the TA directory that are named like a TA, by UUID."""
+        done = self._target.shell.run(
+            "sh", "-c", _LIST, "sh", self._target.layout.ta_directory, str(_HEAD), by=by
+        )
+        lines = done.stdout.decode("ascii", errors="replace").splitlines()
+        if len(lines) > MOST_ENCLAVES:
+            raise IntegrityFailure(f"{self._target.name} has more than {MOST_ENCLAVES} enclaves")
+        found = [match for line in lines if (match := _LINE.fullmatch(line))]
+        return tuple(sorted((_read(match) for match in found), key=lambda one: one.uuid))
+
+    @contextmanager
+    def open(self, uuid: UUID, *, by: Deadline) -> Iterator[TeeSession]:
+        """A session with the enclave, for ``session.invoke(command, *params, by=)``.
+
+        Raises TeeRefused with the TEE's code and origin when it cannot be opened: 0xffff0008 for
+        no such TA, 0xffff000f for one that fails its checks.
+        """
+        with (
+            TeeClient.open(self._target, by=by) as client,
+            client.open_session(uuid, by=by) as session,
+        ):
+            yield session
+
+    def remove(self, uuid: UUID, *, by: Deadline) -> None:
+        """Take the file away. Raises CommandFailed when there is none.
+
+        What the enclave keeps in secure storage stays there, for the day it is installed again.
+        """
+        self._target.shell.run("rm", "--", self.path(uuid), by=by)
+
+    def path(self, uuid: UUID) -> str:
+        """Where the box's TEE supplicant looks for this enclave."""
+        return posixpath.join(self._target.layout.ta_directory, f"{uuid}.ta")
+
+
+def _read(match: re.Match[str]) -> Installed:
+    uuid, size, head = UUID(match[1]), int(match[2]), bytes.fromhex(match[3])
+    name = f"{uuid}.ta"
+    try:
+        image = parse_headers(head, size=size, where=name)
+        if image.uuid != uuid:
+            return Installed(uuid, size, None, f"{name}: it is enclave {image.uuid}")
+    except BadInput as error:
+        return Installed(uuid, size, None, str(error))
+    return Installed(uuid, size, image)

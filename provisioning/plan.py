@@ -1,0 +1,139 @@
+"""Plans: what shall be true of a box, read from TOML as strictly as a contract.
+
+``provisioning/plans/first.toml`` is the documented example. A key that is not known here is an
+error: a typing mistake must not become a default.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from uuid import UUID
+
+from harness.errors import BadInput
+
+EXAMPLE = "first.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that a run is asked for. Made by ``read_plan``; every value is valid."""
+
+    token_label: str
+    pins: Path | None
+    """The operator's PIN file; None: random PINs, kept in this station's store."""
+    key_purpose: str
+    validity_days: int
+    enclave: Path | None
+    """A signed .ta file; None: the sample enclave, built with the dev kit of the firmware."""
+    enclave_uuid: UUID | None
+    golden: bytes | None
+    """The expected TEE measurement; None: the one that came with the firmware."""
+    text: bytes
+    """The file as it was read: a record keeps its digest."""
+
+
+def example_plan() -> str:
+    """The documented plan that ships with the project."""
+    return resources.files("provisioning").joinpath("plans", EXAMPLE).read_text()
+
+
+def read_plan(path: Path) -> Plan:
+    """Raises BadInput, naming file, table and key of the first thing that is wrong.
+
+    Relative paths in the plan are relative to the plan's directory.
+    """
+    try:
+        text = path.read_bytes()
+    except OSError as problem:
+        raise BadInput(
+            where=str(path), key="the file", value=problem.strerror, expected="a readable plan"
+        ) from problem
+    return parse_plan(text, where=str(path), beside=path.parent)
+
+
+def parse_plan(text: bytes, *, where: str, beside: Path) -> Plan:
+    """See ``read_plan``; ``where`` names the plan in errors."""
+    try:
+        found = tomllib.loads(text.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        raise BadInput(
+            where=where, key="the file", value=str(problem), expected="a TOML document"
+        ) from problem
+    for name in found:
+        if name not in _TABLES:
+            expected = "no such table; known are " + ", ".join(_TABLES)
+            raise BadInput(where=where, key=f"[{name}]", value=found[name], expected=expected)
+    tables = {
+        name: _Table(where, name, found.get(name, {}), keys) for name, keys in _TABLES.items()
+    }
+    token, key, certificate = tables["token"], tables["key"], tables["certificate"]
+    secrets, enclave, integrity = tables["secrets"], tables["enclave"], tables["integrity"]
+    key.text("profile", r"ec-p256", "ec-p256, the one profile there is")
+    source = enclave.text("source", r".+", '"sample" or the path of a .ta file')
+    uuid = enclave.optional("uuid", _UUID, "a UUID in lower case")
+    if source != "sample" and uuid is None:
+        raise enclave.wrong("uuid", None, "the UUID of the enclave in the .ta file")
+    if source == "sample" and uuid is not None:
+        raise enclave.wrong("uuid", uuid, 'no uuid beside source = "sample"')
+    golden = integrity.text("golden", r"firmware|[0-9a-f]{64}", '"firmware" or 64 hex digits')
+    pins = secrets.text("source", r".+", '"generate" or the path of a file with PINs')
+    return Plan(
+        token_label=token.text("label", r"[ -~]{1,32}", "1 to 32 printable ASCII characters"),
+        pins=None if pins == "generate" else beside / Path(pins).expanduser(),
+        key_purpose=key.text("purpose", r"[a-z0-9-]{1,32}", "1 to 32 of a-z, 0-9 and -"),
+        validity_days=certificate.number("validity_days", 1, 36500),
+        enclave=None if source == "sample" else beside / Path(source).expanduser(),
+        enclave_uuid=UUID(uuid) if uuid else None,
+        golden=None if golden == "firmware" else bytes.fromhex(golden),
+        text=text,
+    )
+
+
+_UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_TABLES: Mapping[str, tuple[str, ...]] = {
+    "token": ("label",),
+    "secrets": ("source",),
+    "key": ("purpose", "profile"),
+    "certificate": ("validity_days",),
+    "enclave": ("source", "uuid"),
+    "integrity": ("golden",),
+}
+
+
+class _Table:
+    """One table of a plan; every complaint names file, table and key."""
+
+    def __init__(self, where: str, name: str, found: object, keys: tuple[str, ...]) -> None:
+        self._where, self._name = where, name
+        if not isinstance(found, dict):
+            raise BadInput(where=where, key=name, value=found, expected=f"a table [{name}]")
+        self._found = found
+        for key in found:
+            if key not in keys:
+                raise self.wrong(key, found[key], "no such key; known are " + ", ".join(keys))
+
+    def text(self, key: str, form: str, expected: str) -> str:
+        value = self._found.get(key)
+        # Blanks around a value are never meant, and tokens pad their labels with them.
+        if not isinstance(value, str) or not re.fullmatch(form, value) or value != value.strip():
+            raise self.wrong(key, value, expected)
+        return value
+
+    def optional(self, key: str, form: str, expected: str) -> str | None:
+        return self.text(key, form, expected) if key in self._found else None
+
+    def number(self, key: str, least: int, most: int) -> int:
+        value = self._found.get(key)
+        if type(value) is not int or not least <= value <= most:
+            raise self.wrong(key, value, f"a whole number from {least} to {most}")
+        return value
+
+    def wrong(self, key: str, value: object, expected: str) -> BadInput:
+        return BadInput(
+            where=self._where, key=f"{self._name}.{key}", value=value, expected=expected
+        )

@@ -1,0 +1,77 @@
+"""What a verifier expects of a box, and which checks must pass for its verdict to be good."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from uuid import UUID
+
+from harness.target import EvidenceLevel
+from provisioning.evidence import AttestationKey
+
+
+class Check(Enum):
+    """Everything that ``verdict.verify`` looks at; each check is in every verdict."""
+
+    NONCE = "nonce"
+    """The evidence was made for this question: it is fresh."""
+    LEVEL = "level"
+    """The evidence is of the level that the policy wants: an emulator's is no hardware's."""
+    ALGORITHM = "algorithm"
+    """The algorithm is the one that the signatures are checked with."""
+    KEY = "key"
+    """The attestation key is the one that was pinned when the box was enrolled."""
+    TEE_SIGNATURE = "tee-signature"
+    """The key signed the TEE's measurement together with the nonce."""
+    TEE_MEMORY = "tee-memory"
+    """The OP-TEE core's code and constants are those of the golden build."""
+    ENCLAVE_MEMORY_SIGNATURE = "enclave-memory-signature"
+    ENCLAVE_MEMORY = "enclave-memory"
+    """The running enclave's code and constants are those of its file."""
+    ENCLAVE_IDENTITY_SIGNATURE = "enclave-identity-signature"
+    ENCLAVE_IDENTITY = "enclave-identity"
+    """The file installed for the enclave names itself as the expected one (its body is checked by
+    the TEE on loading, not here)."""
+    TEE_UUID = "tee-uuid"
+    """The TEE's device UUID is the expected one (asserted by the box, not signed)."""
+    HUK = "huk"
+    """The TEE's device UUID is not the one that an all-zero hardware unique key gives."""
+
+
+ALWAYS = frozenset(
+    {Check.NONCE, Check.LEVEL, Check.ALGORITHM, Check.TEE_SIGNATURE, Check.TEE_MEMORY}
+)
+"""Required by every policy: without one of these a verdict says nothing about the TEE."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """None means: nothing to compare with, so the check's outcome is ``unknown``.
+
+    A check is required when it is in ALWAYS, when the policy brings an expected value for it, or
+    when ``require`` names it. Without ``key`` the key is trusted on first use: the verdict then
+    says that *some* key signed, and whoever enrols the box pins the one that is in the evidence.
+    """
+
+    nonce: bytes
+    tee_memory: bytes | None
+    level: EvidenceLevel = EvidenceLevel.FUNCTIONAL
+    key: AttestationKey | None = None
+    enclave: UUID | None = None
+    enclave_memory: bytes | None = None
+    enclave_identity: bytes | None = None
+    tee_uuid: UUID | None = None
+    require: frozenset[Check] = field(default_factory=frozenset)
+
+    @property
+    def required(self) -> frozenset[Check]:
+        wanted = set(ALWAYS | self.require)
+        if self.key is not None:
+            wanted.add(Check.KEY)
+        if self.enclave_memory is not None:
+            wanted |= {Check.ENCLAVE_MEMORY, Check.ENCLAVE_MEMORY_SIGNATURE}
+        if self.enclave_identity is not None:
+            wanted |= {Check.ENCLAVE_IDENTITY, Check.ENCLAVE_IDENTITY_SIGNATURE}
+        if self.tee_uuid is not None:
+            wanted.add(Check.TEE_UUID)
+        return frozenset(wanted)

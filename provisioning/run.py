@@ -1,0 +1,153 @@
+"""A run: every step in its order, journalled, each one looking at the box before it acts.
+
+::
+
+    probe ──so already──────────────────────────────→ "already"
+      └─not yet→ intent (on the disk) → act → confirm → "done" (on the disk)
+
+Whatever stops a run, running it again is how to go on: a step whose effect is there is not done
+twice, and nothing is believed because a journal says so.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from harness.deadline import Deadline
+from harness.errors import TrustBoxError
+from harness.target import Target
+from provisioning.authority import Authority
+from provisioning.journal import Journal
+from provisioning.plan import Plan
+from provisioning.record import load
+from provisioning.station import Station, alone_with
+from provisioning.steps import EffectStep, LookStep, first_run
+from provisioning.trustbox import TrustBox
+from provisioning.work import Work
+
+_CA_SECONDS = 60.0
+
+
+class Outcome(Enum):
+    DONE = "done"
+    ALREADY = "already"
+    CHECKED = "checked"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class StepReport:
+    """How one step went: ``said`` is a sentence for people; seconds on the monotonic clock."""
+
+    name: str
+    outcome: Outcome
+    said: str
+    seconds: float
+
+
+class Watcher:
+    """Is told what a run does. This one keeps quiet."""
+
+    def started(self, step: EffectStep | LookStep) -> None: ...
+    def ended(self, report: StepReport) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Provisioned:
+    """A run that went through: its work, its reports, and the directory of the record."""
+
+    work: Work
+    reports: tuple[StepReport, ...]
+    directory: Path
+
+
+def provision(
+    target: Target,
+    plan: Plan,
+    station: Station,
+    *,
+    watcher: Watcher | None = None,
+    records: Path | None = None,
+    steps: Callable[[], tuple[EffectStep | LookStep, ...]] = first_run,
+) -> Provisioned:
+    """Make of the box what the plan says, and write its record.
+
+    ``records`` is the directory for this box's record (default: the station's). If this raises,
+    what was done so far is in the journal, and another run goes on from what the box shows.
+    """
+    directory = records or station.records(target.serial)
+    watcher = watcher or Watcher()
+    reports = []
+    with ExitStack() as stack:
+        stack.enter_context(alone_with(directory, target.serial))
+        box = stack.enter_context(TrustBox(target))
+        work = Work(
+            box=box,
+            plan=plan,
+            station=station,
+            directory=directory,
+            authority=_once(stack, station),
+            earlier=load(directory / "record.json"),
+        )
+        journal = stack.enter_context(Journal(directory / "journal.jsonl", work.run))
+        for step in steps():
+            watcher.started(step)
+            reports.append(_do(step, work, journal, watcher))
+    return Provisioned(work, tuple(reports), directory)
+
+
+def _do(step: EffectStep | LookStep, work: Work, journal: Journal, watcher: Watcher) -> StepReport:
+    started = time.monotonic()
+    try:
+        outcome, said = _outcome(step, work, journal)
+    except BaseException as problem:
+        # Class and sentence: errors carry no secrets. A KeyboardInterrupt is journalled, too.
+        said = f"{type(problem).__name__}: {problem}" if isinstance(problem, TrustBoxError) else ""
+        said = said or type(problem).__name__
+        watcher.ended(StepReport(step.name, Outcome.FAILED, said, time.monotonic() - started))
+        with _even_so():
+            journal.add(step.name, "failed", said)
+        raise
+    report = StepReport(step.name, outcome, said, time.monotonic() - started)
+    journal.add(step.name, outcome.value, said)
+    watcher.ended(report)
+    return report
+
+
+def _outcome(step: EffectStep | LookStep, work: Work, journal: Journal) -> tuple[Outcome, str]:
+    by = Deadline.after(step.seconds)
+    if isinstance(step, LookStep):
+        return Outcome.CHECKED, step.look(work, by)
+    already = step.probe(work, by)
+    if already is not None:
+        return Outcome.ALREADY, already
+    journal.add(step.name, "intent", step.doing)
+    step.act(work, by)
+    return Outcome.DONE, step.confirm(work, by)
+
+
+@contextmanager
+def _even_so() -> Iterator[None]:
+    """A journal that cannot be written must not hide why the step failed."""
+    try:
+        yield
+    except TrustBoxError:
+        return
+
+
+def _once(stack: ExitStack, station: Station) -> Callable[[], Authority]:
+    """The station's CA, opened when a step first needs it and closed with the run."""
+    opened: list[Authority] = []
+
+    def authority() -> Authority:
+        if not opened:
+            by = Deadline.after(_CA_SECONDS)
+            opened.append(stack.enter_context(station.authority(by=by)))
+        return opened[0]
+
+    return authority

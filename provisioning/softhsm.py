@@ -1,0 +1,58 @@
+"""A token in SoftHSM2, for a factory that has no HSM: state in one private directory.
+
+The same Token API drives a real HSM: give its module's path instead.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from filelock import FileLock
+
+from harness.deadline import Deadline
+from harness.errors import Misuse
+from provisioning.pins import Pins
+from provisioning.private_files import private_directory, write_durably
+from provisioning.token import Token
+from provisioning.token_process import TokenProcess
+
+_MODULES = (
+    "/usr/lib/softhsm/libsofthsm2.so",
+    "/usr/lib64/pkcs11/libsofthsm2.so",
+    "/usr/lib64/softhsm/libsofthsm2.so",
+    "/usr/local/lib/softhsm/libsofthsm2.so",
+)
+
+
+def softhsm_module() -> str:
+    """Raises Misuse, naming what to install, when SoftHSM2 is not on this machine."""
+    for place in _MODULES:
+        if Path(place).is_file():
+            return place
+    raise Misuse(
+        "SoftHSM2 is not on this machine, and it keeps the factory's CA key",
+        hint="Install Debian's package softhsm2.",
+    )
+
+
+def softhsm_token(state: Path, label: str, *, by: Deadline) -> Token:
+    """The labelled token below ``state``, logged in; made with new random PINs on first use."""
+    module = softhsm_module()
+    tokens = private_directory(private_directory(state) / "tokens")
+    configuration = state / "softhsm2.conf"
+    with FileLock(state / "lock", timeout=by.left("the lock on the factory's token")):
+        text = f"directories.tokendir = {tokens}\nobjectstore.backend = file\nlog.level = ERROR\n"
+        if not configuration.is_file() or configuration.read_text() != text:
+            write_durably(configuration, text.encode())
+        token = Token(TokenProcess(module, environment={"SOFTHSM2_CONF": str(configuration)}))
+        try:
+            pins = state / "pins.toml"
+            known = Pins.read(pins) if pins.exists() else Pins.make(pins)
+            found = token.labelled(label, by=by)
+            if found is None or not found.has_user_pin:
+                token.initialise(label, so_pin=known.so, user_pin=known.user, by=by)
+            token.login(label, known.user, by=by)
+        except BaseException:
+            token.close()
+            raise
+    return token

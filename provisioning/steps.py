@@ -1,0 +1,55 @@
+"""The steps of a run, in their order, and what a step is.
+
+An effect step makes something so. ``probe`` changes nothing and says what is so already, or None;
+``act`` makes it so; ``confirm`` looks again and says what is now true, or raises. A look step only
+looks, on every run. Both say things in sentences that people read.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from harness.deadline import Deadline
+from provisioning.steps_box import ReachStep, RecordStep
+from provisioning.steps_identity import CertificateStep, InstallStep
+from provisioning.steps_key import KeyProofStep, KeyStep, TokenStep
+from provisioning.steps_tee import AttestStep, EnclaveStep
+from provisioning.work import Work
+
+
+class EffectStep(Protocol):
+    """``name`` is for journals, ``doing`` says what takes time, ``seconds`` bound all of it."""
+
+    name: str
+    doing: str
+    seconds: float
+
+    def probe(self, work: Work, by: Deadline) -> str | None: ...
+    def act(self, work: Work, by: Deadline) -> None: ...
+    def confirm(self, work: Work, by: Deadline) -> str: ...
+
+
+@runtime_checkable
+class LookStep(Protocol):
+    """As EffectStep, for what changes nothing on the box."""
+
+    name: str
+    doing: str
+    seconds: float
+
+    def look(self, work: Work, by: Deadline) -> str: ...
+
+
+def first_run() -> tuple[EffectStep | LookStep, ...]:
+    """Key, identity, enclave, evidence, record."""
+    return (
+        ReachStep(),
+        TokenStep(),
+        KeyStep(),
+        KeyProofStep(),
+        CertificateStep(),
+        InstallStep(),
+        EnclaveStep(),
+        AttestStep(),
+        RecordStep(),
+    )

@@ -1,0 +1,211 @@
+"""The verbs of the token worker: what is done to the module, one method each.
+
+Runs inside the worker process. Objects are named by class and CKA_ID, never by handle or label:
+labels may repeat and handles die with their session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pkcs11
+from pkcs11 import Attribute, CertificateType, KeyType, Mechanism, MechanismFlag, ObjectClass
+from pkcs11.util.ec import encode_named_curve_parameters
+
+from provisioning.token_ckr import RefusedCall, ckr_name
+from provisioning.token_init import init_token
+from provisioning.token_protocol import Malformed
+
+_KINDS = {
+    "private": ObjectClass.PRIVATE_KEY,
+    "public": ObjectClass.PUBLIC_KEY,
+    "certificate": ObjectClass.CERTIFICATE,
+}
+_MOST_OBJECTS = 100
+
+
+class TokenCalls:
+    """One module, and at most one logged-in session with one of its tokens."""
+
+    def __init__(self, module: str) -> None:
+        self._module = module
+        self._library: Any = pkcs11.lib(module)
+        self._session: Any = None
+
+    def verbs(self) -> Mapping[str, Callable[..., object]]:
+        return {
+            "slots": self.slots,
+            "init_token": self.init_token,
+            "init_pin": self.init_pin,
+            "login": self.login,
+            "logout": self.logout,
+            "objects": self.objects,
+            "generate": self.generate,
+            "attributes": self.attributes,
+            "set_true": self.set_true,
+            "sign": self.sign,
+            "store_certificate": self.store_certificate,
+            "destroy": self.destroy,
+        }
+
+    def slots(self) -> list[dict[str, object]]:
+        return [self._described(slot) for slot in self._library.get_slots(token_present=True)]
+
+    def init_token(self, slot: int, label: str, so_pin: bytes) -> None:
+        """Refuses an initialised token whatever the caller believes: the call would wipe it."""
+        if self._slot(slot).get_token().flags & pkcs11.TokenFlag.TOKEN_INITIALIZED:
+            raise Malformed("the token is initialised already")
+        self._session = None
+        self._library.finalize()
+        try:
+            answer = init_token(self._module, slot, label, so_pin)
+        finally:
+            self._library.initialize()
+        if answer:
+            raise RefusedCall(answer)
+
+    def init_pin(self, slot: int, so_pin: bytes, pin: bytes) -> None:
+        """Refuses a never initialised token: C_Login(SO) makes OP-TEE's token panic (PR 7901)."""
+        token = self._slot(slot).get_token()
+        if not token.flags & pkcs11.TokenFlag.TOKEN_INITIALIZED:
+            raise Malformed("the token is not initialised")
+        self.logout()
+        session = self._opened(token, so_pin=so_pin.decode())
+        try:
+            session.init_pin(pin.decode())
+        finally:
+            session.close()
+
+    def login(self, slot: int, pin: bytes) -> None:
+        token = self._slot(slot).get_token()
+        self.logout()
+        self._session = self._opened(token, user_pin=pin.decode())
+
+    def logout(self) -> None:
+        if self._session is not None:
+            session, self._session = self._session, None
+            session.close()
+
+    def objects(self, id: bytes | None = None) -> list[dict[str, object]]:
+        """All objects that the session sees, or those of one CKA_ID."""
+        found = []
+        for item in self._objects({} if id is None else {Attribute.ID: id}):
+            kind = next(
+                (name for name, value in _KINDS.items() if item[Attribute.CLASS] == value), ""
+            )
+            entry: dict[str, object] = {"kind": kind or "other", "id": b"", "label": ""}
+            if kind:
+                entry["id"] = bytes(item[Attribute.ID])
+                entry["label"] = str(item[Attribute.LABEL])
+            if kind == "public":
+                entry["point"] = bytes(item[Attribute.EC_POINT])
+                entry["curve"] = bytes(item[Attribute.EC_PARAMS])
+            if kind == "certificate":
+                entry["value"] = bytes(item[Attribute.VALUE])
+            found.append(entry)
+        return found
+
+    def generate(self, id: bytes, label: str) -> None:
+        """An EC P-256 pair made in the token, its private part never to leave it."""
+        curve = {Attribute.EC_PARAMS: encode_named_curve_parameters("secp256r1")}
+        domain = self._open_session().create_domain_parameters(KeyType.EC, curve, local=True)
+        domain.generate_keypair(
+            id=id,
+            label=label,
+            store=True,
+            capabilities=MechanismFlag.SIGN | MechanismFlag.VERIFY,
+            public_template={Attribute.MODIFIABLE: False},
+            private_template={
+                Attribute.PRIVATE: True,
+                Attribute.SENSITIVE: True,
+                Attribute.EXTRACTABLE: False,
+                Attribute.MODIFIABLE: False,
+            },
+        )
+
+    def attributes(self, kind: str, id: bytes, names: list[str]) -> dict[str, object]:
+        """Each attribute's value, or ``{"ckr": why not}``."""
+        item, found = self._one(kind, id), dict[str, object]()
+        for name in names:
+            try:
+                found[name] = item[Attribute[name]]
+            except pkcs11.PKCS11Error as problem:
+                found[name] = {"ckr": ckr_name(problem)}
+        return found
+
+    def set_true(self, kind: str, id: bytes, name: str) -> None:
+        """Try to change an attribute: the probe for what must be refused."""
+        self._one(kind, id)[Attribute[name]] = True
+
+    def sign(self, id: bytes, digest: bytes) -> bytes:
+        """ECDSA over a digest: r || s. Hashed here, as p11-kit 0.24 passes no CKM_ECDSA_SHA256."""
+        return bytes(self._one("private", id).sign(digest, mechanism=Mechanism.ECDSA))
+
+    def store_certificate(self, id: bytes, label: str, subject: bytes, value: bytes) -> None:
+        self._open_session().create_object(
+            {
+                Attribute.CLASS: ObjectClass.CERTIFICATE,
+                Attribute.CERTIFICATE_TYPE: CertificateType.X_509,
+                Attribute.TOKEN: True,
+                Attribute.ID: id,
+                Attribute.LABEL: label,
+                Attribute.SUBJECT: subject,
+                Attribute.VALUE: value,
+            }
+        )
+
+    def destroy(self, kind: str, id: bytes) -> int:
+        found = self._objects({Attribute.CLASS: _KINDS[kind], Attribute.ID: id})
+        for item in found:
+            item.destroy()
+        return len(found)
+
+    def _slot(self, number: int) -> Any:
+        for slot in self._library.get_slots(token_present=True):
+            if slot.slot_id == number:
+                return slot
+        raise pkcs11.SlotIDInvalid
+
+    def _opened(self, token: Any, **pin: str) -> Any:
+        try:
+            return token.open(rw=True, **pin)
+        except pkcs11.PKCS11Error:
+            # python-pkcs11 leaves the session of a failed login open; an open session would
+            # make a later C_InitToken fail.
+            self._library.reinitialize()
+            raise
+
+    def _open_session(self) -> Any:
+        if self._session is None:
+            raise pkcs11.UserNotLoggedIn
+        return self._session
+
+    def _objects(self, template: Mapping[Attribute, object]) -> list[Any]:
+        found = []
+        for item in self._open_session().get_objects(template):
+            found.append(item)
+            if len(found) > _MOST_OBJECTS:
+                raise pkcs11.MultipleObjectsReturned
+        return found
+
+    def _one(self, kind: str, id: bytes) -> Any:
+        found = self._objects({Attribute.CLASS: _KINDS[kind], Attribute.ID: id})
+        if not found:
+            raise pkcs11.NoSuchKey
+        if len(found) > 1:
+            raise pkcs11.MultipleObjectsReturned
+        return found[0]
+
+    @staticmethod
+    def _described(slot: Any) -> dict[str, object]:
+        token = slot.get_token()
+        return {
+            "slot": slot.slot_id,
+            "description": slot.slot_description,
+            "label": token.label,
+            "serial": bytes(token.serial).decode("ascii", errors="replace"),
+            "manufacturer": token.manufacturer_id,
+            "model": token.model,
+            "flags": int(token.flags),
+        }

@@ -1,0 +1,285 @@
+"""The provisioning run, on the box under test: once, again, and after what may go wrong."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.capability import Capability
+from harness.deadline import Deadline
+from harness.errors import (
+    DeviceRefused,
+    IntegrityFailure,
+    LinkError,
+    Misuse,
+    RigError,
+    TokenRefused,
+)
+from harness.secret import Secret
+from harness.wire import TRAFFIC
+from provisioning.plan import Plan, example_plan, parse_plan
+from provisioning.record import load, value
+from provisioning.run import Outcome, Provisioned, Watcher, provision
+from provisioning.station import Station
+from provisioning.steps import EffectStep, LookStep
+from provisioning.steps_box import ReachStep, RecordStep
+from provisioning.steps_identity import CertificateStep, InstallStep
+from provisioning.steps_key import KeyStep, TokenStep
+from provisioning.steps_tee import AttestStep, EnclaveStep
+from provisioning.trustbox import TrustBox
+from provisioning.verdict import ZERO_HUK_UUID
+
+pytestmark = [
+    pytest.mark.needs(
+        Capability.PKCS11,
+        Capability.PKCS11_REMOTE,
+        Capability.ATTESTATION,
+        Capability.TA_LOAD,
+        Capability.TA_DEVKIT,
+        Capability.GOLDEN,
+        Capability.RESTORE,
+    ),
+    pytest.mark.timeout(400),
+]
+
+SO, USER = "so-pin-51733917", "user-pin-80264411"
+
+
+def to_the_token() -> tuple[EffectStep | LookStep, ...]:
+    return (ReachStep(), TokenStep())
+
+
+def to_the_certificate() -> tuple[EffectStep | LookStep, ...]:
+    return (ReachStep(), TokenStep(), KeyStep(), CertificateStep(), InstallStep())
+
+
+def of_the_tee() -> tuple[EffectStep | LookStep, ...]:
+    return (ReachStep(), EnclaveStep(), AttestStep(), RecordStep())
+
+
+@pytest.fixture
+def station(tmp_path: Path) -> Station:
+    return Station(tmp_path / "station")
+
+
+@pytest.fixture
+def pins(tmp_path: Path) -> Path:
+    file = tmp_path / "pins.toml"
+    file.touch(mode=0o600)
+    file.write_text(f'so_pin = "{SO}"\nuser_pin = "{USER}"\n')
+    return file
+
+
+def plan(*changes: tuple[str, str]) -> Plan:
+    text = example_plan()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    return parse_plan(text.encode(), where="plan.toml", beside=Path("/"))
+
+
+def with_pins(pins: Path) -> Plan:
+    return plan(('"generate"\n', f'"{pins}"\n'))
+
+
+def outcomes(done: Provisioned) -> dict[str, Outcome]:
+    return {report.name: report.outcome for report in done.reports}
+
+
+def test_box_is_provisioned_once_and_not_twice(box: TrustBox, station: Station) -> None:
+    """The whole run, then the same again: the second finds all of it and changes nothing."""
+    first = provision(box.target, plan(), station)
+    record = load(first.directory / "record.json")
+    assert record is not None
+    certificate = (first.directory / "device.pem").read_bytes()
+
+    again = provision(box.target, plan(), station)
+
+    effects = {"token", "key", "certificate", "install", "enclave"}
+    assert {n for n, o in outcomes(first).items() if o is Outcome.DONE} == effects
+    assert {n for n, o in outcomes(again).items() if o is Outcome.ALREADY} == effects
+    assert (again.directory / "device.pem").read_bytes() == certificate
+    after = load(again.directory / "record.json")
+    for about, name in (("enclave", "counter"), ("key", "spki_sha256"), ("box", "tee_uuid")):
+        assert value(after, about, name) == value(record, about, name)
+    assert value(after, "attestation", "key_pinned_before") is True
+    assert value(after, "key", "challenge") != value(record, "key", "challenge")
+
+
+def test_record_holds_evidence_verdict_and_a_chain_that_openssl_verifies(
+    box: TrustBox, station: Station
+) -> None:
+    done = provision(box.target, plan(), station)
+
+    record = load(done.directory / "record.json")
+    assert record is not None
+    verdict = value(record, "attestation", "verdict")
+    assert isinstance(verdict, dict)
+    assert verdict["ok"] is True
+    assert value(record, "box", "tee_uuid") != str(ZERO_HUK_UUID)
+    assert value(record, "key", "signature_verified") is True
+    assert record["evidence_level"] == box.target.evidence_level.value
+    subjects = [of for of in record.values() if isinstance(of, dict)]
+    ways = {fact["how"] for of in subjects for fact in of.values()}
+    assert ways == {"observed", "asserted", "intended"}
+    openssl = subprocess.run(
+        ["openssl", "verify", "-CAfile", "chain.pem", "device.pem"],
+        cwd=done.directory,
+        capture_output=True,
+        check=False,
+    )
+    assert openssl.returncode == 0, openssl.stderr
+
+
+def test_pins_are_in_no_record_log_error_or_command_line(
+    box: TrustBox, station: Station, pins: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Planted PINs, TRAFFIC logging on, and the processes of both sides looked at in every step."""
+    watcher = ProcessWatcher(box)
+    with caplog.at_level(TRAFFIC, logger="harness"), caplog.at_level(1):
+        done = provision(box.target, with_pins(pins), station, watcher=watcher)
+        with pytest.raises(TokenRefused) as refusal:
+            box.keys.login("trustbox", Secret(f"{USER}-wrong".encode()), by=Deadline.after(30))
+
+    written = b"".join(file.read_bytes() for file in done.directory.iterdir() if file.is_file())
+    logged = caplog.text + repr(caplog.records) + repr([r.args for r in caplog.records])
+    told = f"{refusal.value!r} {refusal.value.__dict__} {refusal.value.__context__!r}"
+    asked = "".join(str(entry) for entry in box.target.history.since(0))
+    text = (logged + told + asked).encode(errors="surrogateescape")  # other tests' foreign bytes
+    seen = written + text + watcher.seen
+    assert b"libckteec" in watcher.seen
+    for pin in (SO, USER):
+        assert pin.encode() not in seen
+        assert pin.encode().hex().encode() not in seen
+
+
+def test_wrong_pin_is_said_once_and_the_right_one_completes(
+    box: TrustBox, station: Station, pins: Path
+) -> None:
+    provision(box.target, with_pins(pins), station, steps=to_the_token)
+    pins.write_text(f'so_pin = "{SO}"\nuser_pin = "not-{USER}"\n')
+
+    with pytest.raises(TokenRefused, match="CKR_PIN_INCORRECT") as refusal:
+        provision(box.target, with_pins(pins), station, steps=to_the_token)
+    pins.write_text(f'so_pin = "{SO}"\nuser_pin = "{USER}"\n')
+    again = provision(box.target, with_pins(pins), station, steps=to_the_token)
+
+    assert refusal.value.exit_status == 6
+    assert outcomes(again)["token"] is Outcome.ALREADY
+
+
+def test_token_of_another_station_is_left_alone(box: TrustBox, tmp_path: Path) -> None:
+    provision(box.target, plan(), Station(tmp_path / "first"), steps=to_the_token)
+
+    with pytest.raises(Misuse, match="has no PIN for it"):
+        provision(box.target, plan(), Station(tmp_path / "second"), steps=to_the_token)
+
+
+def test_other_golden_value_is_an_integrity_failure_and_leaves_no_record(
+    box: TrustBox, station: Station
+) -> None:
+    wrong = plan(('golden = "firmware"', f'golden = "{"5a" * 32}"'))
+
+    with pytest.raises(IntegrityFailure, match="tee-memory"):
+        provision(box.target, wrong, station, steps=of_the_tee)
+
+    assert not (station.records(box.target.serial) / "record.json").exists()
+
+
+def test_no_space_on_the_box_is_said_and_a_second_run_completes(
+    box: TrustBox, station: Station, by: Deadline
+) -> None:
+    directory = box.target.layout.identity_directory
+    box.target.shell.run("mkdir", "-p", directory, by=by)
+    box.target.shell.run("mount", "-t", "tmpfs", "-o", "size=4k", "full", directory, by=by)
+    box.target.shell.run("sh", "-c", f"head -c 4096 /dev/zero > {directory}/full", by=by)
+
+    with pytest.raises(DeviceRefused, match=r"(?i)space"):
+        provision(box.target, plan(), station, steps=to_the_certificate)
+    box.target.shell.run("umount", directory, by=Deadline.after(30))
+    again = provision(box.target, plan(), station, steps=to_the_certificate)
+
+    assert outcomes(again)["key"] is Outcome.ALREADY
+    assert outcomes(again)["install"] is Outcome.DONE
+
+
+@pytest.mark.needs(Capability.POWER)
+@pytest.mark.parametrize("moment", ["token", "key", "install"])
+def test_power_cut_in_a_step_is_said_and_a_second_run_completes(
+    box: TrustBox, station: Station, moment: str
+) -> None:
+    with pytest.raises((LinkError, RigError)):
+        provision(
+            box.target,
+            plan(),
+            station,
+            steps=to_the_certificate,
+            watcher=PlugPuller(box, moment),
+        )
+    box.target.rig.on(by=Deadline.after(60))
+    again = provision(box.target, plan(), station, steps=to_the_certificate)
+
+    assert outcomes(again).keys() == {"reach", "token", "key", "certificate", "install"}
+    assert Outcome.FAILED not in outcomes(again).values()
+
+
+def test_two_boxes_get_two_identities(
+    box: TrustBox, another_box: Callable[..., TrustBox], station: Station
+) -> None:
+    other = another_box()
+
+    first = provision(box.target, plan(), station, steps=to_the_certificate)
+    second = provision(other.target, plan(), station, steps=to_the_certificate)
+
+    assert first.work.tee_uuid != second.work.tee_uuid
+    assert first.work.chain is not None
+    assert second.work.chain is not None
+    mine, others = first.work.chain[0], second.work.chain[0]
+    assert mine.public_key() != others.public_key()
+    assert mine.subject != others.subject
+    assert mine.serial_number != others.serial_number
+
+
+class PlugPuller(Watcher):
+    """Cuts the box's power when a step begins."""
+
+    def __init__(self, box: TrustBox, moment: str) -> None:
+        self._box, self._moment = box, moment
+
+    def started(self, step: EffectStep | LookStep) -> None:
+        if step.name == self._moment:
+            self._box.target.rig.off()
+
+
+class ProcessWatcher(Watcher):
+    """Reads all processes' command lines and environments, here and on the box, in every step."""
+
+    def __init__(self, box: TrustBox) -> None:
+        self._box, self.seen = box, b""
+
+    def started(self, step: EffectStep | LookStep) -> None:
+        self._look()
+
+    def _look(self) -> None:
+        script = "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ; exit 0"
+        self.seen += self._box.target.shell.run("sh", "-c", script, by=Deadline.after(30)).stdout
+        for process in Path("/proc").glob("[0-9]*"):
+            for name in ("cmdline", "environ"):
+                try:
+                    self.seen += (process / name).read_bytes()
+                except OSError:
+                    continue
+
+
+def test_journal_tells_of_every_effect_what_was_meant_before_it_was_done(
+    box: TrustBox, station: Station
+) -> None:
+    done = provision(box.target, plan(), station, steps=to_the_token)
+
+    lines = (done.directory / "journal.jsonl").read_text().splitlines()
+    told = [(entry["step"], entry["phase"]) for entry in map(json.loads, lines)]
+    assert told == [("reach", "checked"), ("token", "intent"), ("token", "done")]

@@ -1,0 +1,1 @@
+"""Links against real ends on this machine: an SSH server, a pty, a socket."""

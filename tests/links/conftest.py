@@ -1,0 +1,60 @@
+"""Real ends for the links: an OpenSSH server on the loopback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.agent_shell import AgentShell
+from harness.history import History
+from harness.ssh import SshShell
+from harness.target import Layout
+from harness.vitals import Vitals
+from tests.links.sshd import LocalSshd
+
+
+@pytest.fixture(scope="session")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSshd]:
+    server = LocalSshd(tmp_path_factory.mktemp("sshd"))
+    server.open()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def vitals() -> Vitals:
+    return Vitals("loopback")
+
+
+@pytest.fixture
+def history() -> History:
+    return History()
+
+
+@pytest.fixture
+def ssh(sshd: LocalSshd, vitals: Vitals, history: History) -> Iterator[SshShell]:
+    shell = SshShell(sshd.endpoint, vitals, history, most_output=16 * 1024 * 1024)
+    yield shell
+    shell.close()
+
+
+@pytest.fixture
+def agent(
+    ssh: SshShell,
+    vitals: Vitals,
+    history: History,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[AgentShell]:
+    """The shell through the helper, which is built for this machine."""
+    layout = Layout(agent_directory=str(tmp_path_factory.mktemp("helper")))
+    shell = AgentShell(ssh, layout, vitals, history, most_output=16 * 1024 * 1024)
+    yield shell
+    shell.close()
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> str:
+    """A directory that the server's side can write to."""
+    return str(tmp_path)

@@ -1,0 +1,101 @@
+"""A real OpenSSH server on the loopback, with keys and settings of its own, run by the test user.
+
+Each connection gets an ``sshd -i`` of its own, so the port is the kernel's choice and a connection
+can be broken by ending its process.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import socket
+import subprocess
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness.holding import Endpoint
+
+# SHLVL: or bash, taking itself for a login by ssh, runs the developer's ~/.bashrc each time.
+CONFIG = """\
+HostKey {keys}/host
+AuthorizedKeysFile {keys}/client.pub
+PidFile none
+UsePAM no
+StrictModes no
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PermitRootLogin yes
+PrintMotd no
+SetEnv SHLVL=1
+MaxSessions 20
+Subsystem sftp internal-sftp
+"""
+
+
+def make_key(path: Path) -> str:
+    """A fresh P-256 key pair; returns the public half as ``type base64``."""
+    keygen = ["ssh-keygen", "-q", "-t", "ecdsa", "-b", "256", "-N", "", "-f", str(path)]
+    subprocess.run(keygen, check=True)
+    return " ".join(path.with_suffix(".pub").read_text().split()[:2])
+
+
+@dataclass(slots=True)
+class LocalSshd:
+    """Listens from ``open`` to ``close``; ``drop`` breaks every connection without a goodbye."""
+
+    directory: Path
+    host_key: str = ""
+    _listener: socket.socket | None = None
+    _children: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    _acceptor: threading.Thread | None = None
+
+    def open(self) -> None:
+        self.host_key = make_key(self.directory / "host")
+        make_key(self.directory / "client")
+        (self.directory / "config").write_text(CONFIG.format(keys=self.directory))
+        if os.geteuid() == 0:  # where sshd locks up its unprivileged half
+            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._acceptor = threading.Thread(target=self._serve, args=(self._listener,), daemon=True)
+        self._acceptor.start()
+
+    def endpoint(self) -> Endpoint:
+        assert self._listener is not None
+        return Endpoint(
+            host="127.0.0.1",
+            port=self._listener.getsockname()[1],
+            host_key=self.host_key,
+            user=getpass.getuser(),
+            client_key=self.directory / "client",
+        )
+
+    def drop(self) -> None:
+        while self._children:
+            child = self._children.pop()
+            child.kill()
+            child.wait()
+
+    def close(self) -> None:
+        if self._listener is not None and self._acceptor is not None:
+            self._listener.shutdown(socket.SHUT_RDWR)
+            self._acceptor.join()
+            self._listener.close()
+        self.drop()
+
+    def _serve(self, listener: socket.socket) -> None:
+        sshd = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/usr/bin")
+        assert sshd, "the tests need the Debian package openssh-server"
+        command = [sshd, "-i", "-e", "-f", str(self.directory / "config")]
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection, (self.directory / "log").open("ab") as log:
+                self._children.append(
+                    subprocess.Popen(
+                        command, stdin=connection.fileno(), stdout=connection.fileno(), stderr=log
+                    )
+                )

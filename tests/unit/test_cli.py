@@ -1,0 +1,112 @@
+"""The command line ends as it promises: a sentence, an exit status, JSON where asked for."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.errors import BadInput, BoxDied, IntegrityFailure, MissingCapability, TrustBoxError
+from provisioning.cli.ending import ended
+
+
+def trustbox(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", "from provisioning.cli import main; main()", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.mark.parametrize(
+    ("problem", "status"),
+    [
+        (BadInput(where="plan.toml", key="token.label", value=1, expected="a text"), 2),
+        (MissingCapability("box", ["pkcs11"]), 3),
+        (IntegrityFailure("the TEE is not what it must be"), 7),
+        (BoxDied("box", "Kernel panic"), 8),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_exit_status_says_whose_move_it_is(
+    problem: TrustBoxError, status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail() -> int:
+        raise problem
+
+    assert ended(fail, as_json=False) == status
+    assert capsys.readouterr().err.splitlines()[0] == f"error: {problem.message}"
+
+
+def test_error_as_json_is_one_object(capsys: pytest.CaptureFixture[str]) -> None:
+    def fail() -> int:
+        raise BoxDied("box", "Kernel panic")
+
+    ended(fail, as_json=True)
+
+    told = json.loads(capsys.readouterr().err)
+    assert (told["error"], told["exit_status"]) == ("BoxDied", 8)
+
+
+def test_interrupt_is_130(capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted() -> int:
+        raise KeyboardInterrupt
+
+    assert ended(interrupted, as_json=False) == 130
+
+
+def test_what_nobody_foresaw_keeps_its_traceback() -> None:
+    def defect() -> int:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        ended(defect, as_json=False)
+
+
+def test_shipped_plan_is_printed_and_accepted(tmp_path: Path) -> None:
+    plan = tmp_path / "plan.toml"
+    plan.write_text(trustbox("plan", "example").stdout)
+
+    assert trustbox("plan", "check", str(plan)).returncode == 0
+
+
+def test_wrong_plan_is_one_sentence_before_any_box_is_opened(tmp_path: Path) -> None:
+    plan = tmp_path / "plan.toml"
+    plan.write_text("[token]\nlable = 1\n")
+
+    done = trustbox("provision", "--target", "no-such-target", str(plan))
+
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {plan}: token.lable is 1, expected no such key")
+    assert "Traceback" not in done.stderr
+
+
+def test_unknown_target_names_those_there_are(tmp_path: Path) -> None:
+    plan = tmp_path / "plan.toml"
+    plan.write_text(trustbox("plan", "example").stdout)
+
+    done = trustbox("provision", "--target", "no-such-target", str(plan))
+
+    assert done.returncode == 2
+    assert "emulator" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("nonsense",), ("provision",), ("provision", "--nonsense")])
+def test_wrong_usage_is_status_2(arguments: tuple[str, ...]) -> None:
+    done = trustbox(*arguments)
+
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", [(), ("provision",), ("plan",), ("targets",), ("emulator",)])
+def test_help_teaches(command: tuple[str, ...]) -> None:
+    done = trustbox(*command, "--help")
+
+    assert done.returncode == 0
+    assert "Usage: trustbox" in done.stdout

@@ -6,27 +6,20 @@ Unknown keys, missing keys and wrong types are BadInput, naming file, table and 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 import platformdirs
 
+from harness.config_bench import BenchConfig, read_bench
+from harness.config_emulator import EmulatorConfig, read_emulator
+from harness.config_table import Table
 from harness.errors import BadInput, Misuse
 
 SHIPPED = "harness/targets.toml"
-KINDS = ("emulator",)
-PROFILES = ("current",)
+KINDS = ("emulator", "bench")
 
-
-@dataclass(frozen=True, slots=True)
-class EmulatorConfig:
-    """One table of kind ``emulator``."""
-
-    name: str
-    serial: str
-    profile: str = "current"
+TargetConfig = EmulatorConfig | BenchConfig
 
 
 def user_file() -> Path:
@@ -34,7 +27,7 @@ def user_file() -> Path:
     return platformdirs.user_config_path("trustbox") / "targets.toml"
 
 
-def load_targets(config: Path | None = None) -> dict[str, EmulatorConfig]:
+def load_targets(config: Path | None = None) -> dict[str, TargetConfig]:
     """All targets by name: the shipped ones, then the user's, or those of ``config`` instead.
 
     Raises BadInput. A ``config`` that is named must exist.
@@ -51,7 +44,7 @@ def load_targets(config: Path | None = None) -> dict[str, EmulatorConfig]:
     return targets
 
 
-def choose(name: str, config: Path | None = None) -> EmulatorConfig:
+def choose(name: str, config: Path | None = None) -> TargetConfig:
     """The target called ``name``. Raises Misuse, listing the names there are."""
     targets = load_targets(config)
     if name not in targets:
@@ -62,7 +55,15 @@ def choose(name: str, config: Path | None = None) -> EmulatorConfig:
     return targets[name]
 
 
-def parse(text: str, where: str) -> dict[str, EmulatorConfig]:
+def choose_bench(name: str, config: Path | None = None) -> BenchConfig:
+    """The bench called ``name``. Raises Misuse when there is none, or it is no bench."""
+    chosen = choose(name, config)
+    if not isinstance(chosen, BenchConfig):
+        raise Misuse(f"{name} is no bench, but one of kind emulator")
+    return chosen
+
+
+def parse(text: str, where: str) -> dict[str, TargetConfig]:
     """The targets in one file's text; ``where`` names the file in errors."""
     try:
         tables = tomllib.loads(text)
@@ -70,31 +71,12 @@ def parse(text: str, where: str) -> dict[str, EmulatorConfig]:
         raise BadInput(
             where=where, key="the file", value=str(problem), expected="valid TOML"
         ) from problem
-    return {name: _target(name, table, where) for name, table in tables.items()}
+    return {name: _target(name, values, where) for name, values in tables.items()}
 
 
-def _target(name: str, table: object, where: str) -> EmulatorConfig:
-    if not isinstance(table, dict):
-        raise BadInput(where=where, key=name, value=table, expected=f"a table, as in [{name}]")
-    kind = _text(table, "kind", name, where)
-    if kind not in KINDS:
-        raise _bad(where, name, "kind", kind, f"one of {', '.join(KINDS)}")
-    known = ("kind", "serial", "profile")
-    for key in table:
-        if key not in known:
-            raise _bad(where, name, key, table[key], f"no such key; known: {', '.join(known)}")
-    profile = _text(table, "profile", name, where) if "profile" in table else PROFILES[0]
-    if profile not in PROFILES:
-        raise _bad(where, name, "profile", profile, f"one of {', '.join(PROFILES)}")
-    return EmulatorConfig(name, _text(table, "serial", name, where), profile)
-
-
-def _text(table: Mapping[str, object], key: str, name: str, where: str) -> str:
-    value = table.get(key)
-    if not isinstance(value, str) or not value:
-        raise _bad(where, name, key, value, "a text that is not empty")
-    return value
-
-
-def _bad(where: str, table: str, key: str, value: object, expected: str) -> BadInput:
-    return BadInput(where=where, key=f"{table}.{key}", value=value, expected=expected)
+def _target(name: str, values: object, where: str) -> TargetConfig:
+    table = Table(values, where=where, name=name)
+    if table.choice("kind", KINDS) == "bench":
+        assert isinstance(values, dict)  # noqa: S101 - Table saw to it
+        return read_bench(values, where=where, name=name)
+    return read_emulator(table)

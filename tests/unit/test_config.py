@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.config import choose, load_targets, parse
+from harness.config_emulator import EmulatorConfig
 from harness.errors import BadInput, Misuse
 
 GOOD = 'kind = "emulator"\nserial = "TB-EMU-0007"\n'
@@ -22,6 +23,7 @@ def no_user_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def test_the_emulator_ships() -> None:
     found = choose("emulator")
 
+    assert isinstance(found, EmulatorConfig)
     assert (found.serial, found.profile) == ("TB-EMU-0001", "current")
 
 

@@ -1,0 +1,209 @@
+"""One table of kind ``bench``: a box at an address, on a serial line, behind a power switch.
+
+docs/benches.md has every key.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+
+from harness.capability import Capability
+from harness.config_power import PowerConfig, read_power
+from harness.config_presets import Preset, load_presets, under
+from harness.config_secret import read_source
+from harness.config_table import Table
+from harness.holding import Endpoint
+from harness.secret import Secret
+from harness.target import EvidenceLevel, Firmware, Layout, World
+
+SERIAL_PATHS = ("/etc/trustbox/serial", "/sys/firmware/devicetree/base/serial-number")
+BOOT_MARKERS = ("U-Boot ", "Booting Linux on physical CPU")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_DIGEST = re.compile(r"[0-9a-fA-F]{64}")
+_KEY_TYPE = re.compile(r"(ssh|ecdsa|sk)-[a-z0-9@.-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class ConsoleAccount:
+    """Who logs in on the serial console. ``new_password`` is for boxes that insist on a change."""
+
+    user: str
+    password: Callable[[], Secret] | None = None
+    new_password: Callable[[], Secret] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BenchConfig:
+    """A bench's entry, with its preset's keys filled in.
+
+    ``serial`` is the label in the entry, if it has one: a second opinion on ``--serial``, never its
+    replacement. ``uarts`` are what pyserial's ``serial_for_url`` opens, ``speed`` their baud rate.
+    """
+
+    name: str
+    endpoint: Endpoint
+    uarts: Mapping[World, str]
+    speed: int = 115200
+    serial: str | None = None
+    preset: str = ""
+    console: ConsoleAccount | None = None
+    power: PowerConfig | None = None
+    layout: Layout = field(default_factory=Layout)
+    serial_paths: tuple[str, ...] = SERIAL_PATHS
+    promises: frozenset[Capability] = frozenset()
+    boot_markers: tuple[str, ...] = BOOT_MARKERS
+    firmware: Firmware = field(default_factory=Firmware)
+    evidence: EvidenceLevel = EvidenceLevel.HARDWARE
+    lab_directory: Path | None = None
+
+
+def read_bench(values: Mapping[str, object], *, where: str, name: str) -> BenchConfig:
+    """Raises BadInput."""
+    bare = Table(values, where=where, name=name)
+    if not _NAME.fullmatch(name):
+        raise bare.bad("kind", "a table's name of letters, digits, '.', '_' and '-'")
+    preset = Preset("")
+    if "preset" in bare:
+        presets = load_presets()
+        preset = presets[bare.choice("preset", tuple(presets))]
+    table = Table(under(preset.values, values), where=where, name=name)
+    table.text("kind")
+    table.text_or("preset", "")
+    power = table.table_or_none("power")
+    found = BenchConfig(
+        name=name,
+        endpoint=_endpoint(table),
+        uarts=_uarts(table),
+        speed=table.whole_or("serial_speed", 115200, least=300, most=4_000_000),
+        serial=table.text("serial") if "serial" in table else None,
+        preset=preset.name,
+        console=_console(table.table_or_none("console"), preset),
+        power=read_power(power) if power is not None else None,
+        layout=_layout(table.table_or_none("layout")),
+        serial_paths=table.texts_or("serial_paths", SERIAL_PATHS),
+        promises=_promises(table),
+        boot_markers=table.texts_or("boot_markers", BOOT_MARKERS),
+        firmware=_firmware(table.table_or_none("firmware")),
+        evidence=_evidence(table, preset),
+        lab_directory=table.path("lab_directory") if "lab_directory" in table else None,
+    )
+    table.finish()
+    if not found.serial_paths:
+        raise table.bad("serial_paths", "at least one path: the box must say which one it is")
+    return found
+
+
+def _endpoint(table: Table) -> Endpoint:
+    host_key = table.text("host_key")
+    if not _is_public_key(host_key):
+        raise table.bad(
+            "host_key", "'type base64', a line of ssh-keyscan without the host at its beginning"
+        )
+    password = read_source(table)
+    if ("client_key" in table) == (password is not None):
+        raise table.bad("client_key", "exactly one of client_key, password_file, password_command")
+    return Endpoint(
+        host=table.text("address"),
+        port=table.whole_or("port", 22, least=1, most=65535),
+        host_key=host_key,
+        user=table.text_or("user", "root"),
+        client_key=table.path("client_key") if password is None else None,
+        password=password,
+    )
+
+
+def _is_public_key(text: str) -> bool:
+    words = text.split()
+    if len(words) not in (2, 3) or not _KEY_TYPE.fullmatch(words[0]):
+        return False
+    try:
+        return len(base64.b64decode(words[1], validate=True)) > 16
+    except binascii.Error:
+        return False
+
+
+def _uarts(table: Table) -> dict[World, str]:
+    uarts = {World.NORMAL: table.text("serial_url")}
+    if "secure_serial_url" in table:
+        uarts[World.SECURE] = table.text("secure_serial_url")
+    return uarts
+
+
+def _console(table: Table | None, preset: Preset) -> ConsoleAccount | None:
+    if table is None:
+        return None
+    user = table.text_or("user", "root")
+    known = preset.public_logins.get(user)
+    password = read_source(table) or (_Public(known) if known is not None else None)
+    found = ConsoleAccount(user, password, read_source(table, "new_password"))
+    table.finish()
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Public:
+    """A password that a manual tells everybody."""
+
+    text: str
+
+    def __call__(self) -> Secret:
+        return Secret(self.text.encode())
+
+
+def _layout(table: Table | None) -> Layout:
+    if table is None:
+        return Layout()
+    paths: dict[str, str] = {}
+    for known in fields(Layout):
+        if known.name in table:
+            paths[known.name] = table.text(known.name)
+            if not paths[known.name].startswith("/"):
+                raise table.bad(known.name, "a path on the box that begins with /")
+    table.finish()
+    return replace(Layout(), **paths)
+
+
+def _firmware(table: Table | None) -> Firmware:
+    """Files that are not on this machine are as good as not named: other stations have them."""
+    if table is None:
+        return Firmware()
+
+    def here(key: str) -> Path | None:
+        path = table.path(key) if key in table else None
+        return path if path is not None and path.exists() else None
+
+    golden = table.text_or("golden_tee", "")
+    if golden and not _DIGEST.fullmatch(golden):
+        raise table.bad("golden_tee", "a SHA-256 as 64 hexadecimal digits")
+    found = Firmware(
+        version=table.text_or("version", ""),
+        devkit=here("devkit"),
+        ta_signing_key=here("ta_signing_key"),
+        golden_tee=bytes.fromhex(golden) if golden else None,
+        image_digest=table.text_or("image_digest", ""),
+        manifest=here("manifest"),
+    )
+    table.finish()
+    return found
+
+
+def _promises(table: Table) -> frozenset[Capability]:
+    known = {capability.value: capability for capability in Capability}
+    promised = table.texts_or("promises", ())
+    for name in promised:
+        if name not in known:
+            raise table.bad("promises", f"capabilities only, of: {', '.join(sorted(known))}")
+    return frozenset(known[name] for name in promised)
+
+
+def _evidence(table: Table, preset: Preset) -> EvidenceLevel:
+    """An entry may lower what its preset allows. Fuses are looked at, never believed."""
+    chosen = table.choice("evidence", ("functional", "hardware"), "hardware")
+    if chosen == "hardware" and preset.values.get("evidence") == "functional":
+        raise table.bad("evidence", f"functional: preset {preset.name} is no hardware")
+    return EvidenceLevel(chosen)

@@ -37,6 +37,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from emulator import disk, newc, uboot_env
 from emulator.image import Image
 from emulator.paths import cache_root
+from emulator.profiles import profile_named
 from harness.deadline import Deadline
 from harness.errors import BadInput, DeadlineExpired, RigError
 from harness.secret import Secret
@@ -164,14 +165,20 @@ def _make_own(box: Box, by: Deadline) -> None:
     base = box.image.initrd.read_bytes()
     _write(new / "initrd.cpio", base + bytes(-len(base) % 512) + newc.archive(factory))
     _write(new / "flash.bin", _flash(box.image.flash.read_bytes(), _huk(box.directory)))
-    variables = {"bootdelay": "0", "bootcmd": box.image.bootcmd, "serial#": box.serial}
-    uboot_env.write_flash(new / "env.img", variables)
+    countdown = profile_named(box.image.profile).autoboot_seconds
+    write_environment(new / "env.img", box.serial, box.image, countdown)
     disk.create_overlay(new / "blank.qcow2", over=box.image.root, by=by)
     try:
         new.rename(box.own)
     except OSError:
         shutil.rmtree(new, ignore_errors=True)
         raise
+
+
+def write_environment(path: Path, serial: str, image: Image, autoboot_seconds: int) -> None:
+    """A flash image at ``path`` with what U-Boot must know to boot ``image``."""
+    variables = {"bootdelay": str(autoboot_seconds), "bootcmd": image.bootcmd, "serial#": serial}
+    uboot_env.write_flash(path, variables)
 
 
 def _flash(image: bytes, huk: Secret) -> bytes:

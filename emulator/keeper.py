@@ -19,7 +19,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from emulator import opening, registry
+from emulator import bench_entry, opening, registry
+from emulator.bench import Bench
+from emulator.orders import Orders
 from emulator.rig import EmulatorRig
 from harness.console import SerialConsole
 from harness.deadline import Deadline
@@ -35,8 +37,8 @@ _BACKLOG = 4096
 class Keeper:
     """What can be asked of a kept box; every method answers with something JSON can say."""
 
-    def __init__(self, holding: Holding, rig: EmulatorRig) -> None:
-        self.holding, self.rig = holding, rig
+    def __init__(self, holding: Holding, rig: EmulatorRig, bench: Bench | None) -> None:
+        self.holding, self.rig, self.bench = holding, rig, bench
         self.since = time.time()
         self.stopping = threading.Event()
 
@@ -50,11 +52,13 @@ class Keeper:
             case "info":
                 return self._info()
             case "on":
-                self.rig.on(by=by)
+                self._apart(lambda: self.rig.on(by=by))
             case "off":
-                self.rig.off()
+                self._power("off", by)
             case "restore":
-                self.rig.restore(by=by)
+                self._apart(lambda: self.rig.restore(by=by))
+            case "power":
+                self._power(str(request.get("state")), by)
             case "log":
                 return self.rig.log()
             case "stop":
@@ -63,6 +67,27 @@ class Keeper:
                 raise BadFrame(f"nobody knows how to {str(other)[:40]!r}")
         return True
 
+    def _power(self, state: str, by: Deadline) -> None:
+        """As a relay does it: without waiting for the box."""
+        if state not in ("on", "off", "cycle"):
+            raise BadFrame("power goes on, off, or through a cycle")
+        if state != "on":
+            if self.bench is not None:
+                self.bench.power_lost()
+            self.rig.off()
+        if state != "off":
+            self.rig.switch_on(by=by)
+            if self.bench is not None:
+                self.bench.power_given()
+
+    def _apart(self, act: Callable[[], None]) -> None:
+        """Put the box through another start, or leave it on; nobody stays connected to the past."""
+        before = self.rig.qemu_pid
+        act()
+        if self.bench is not None and self.rig.qemu_pid != before:
+            self.bench.power_lost()
+            self.bench.power_given()
+
     def _info(self) -> dict[str, object]:
         on = self.rig.qemu_pid is not None
         return {
@@ -70,7 +95,9 @@ class Keeper:
             "on": on,
             "died": self.holding.vitals.cause,
             "ssh_port": self.rig.ssh_port if on else None,
+            "profile": self.rig.box.image.profile,
             "image": self.rig.box.image.digest,
+            "bench": bench_entry.entry(self.rig.box, self.bench) if self.bench else None,
             "keeper_pid": os.getpid(),
             "qemu_pid": self.rig.qemu_pid,
             "since": self.since,
@@ -174,19 +201,27 @@ def _until_closed(
     closed()
 
 
-def keep(serial: str, *, seconds: float, report: Callable[[dict[str, object]], None]) -> None:
+def keep(orders: Orders, report: Callable[[dict[str, object]], None]) -> None:
     """Hold the box and serve it until stopped. ``report`` hears progress, then ``ready``."""
+    serial = orders.serial
     holding = opening.hold_own(
         name=serial,
         serial=serial,
-        by=Deadline.after(seconds),
+        by=Deadline.after(orders.seconds),
+        profile=orders.profile,
+        autoboot_seconds=orders.autoboot_seconds,
         progress=lambda what: report({"progress": what}),
     )
     rig = holding.rig
     assert isinstance(rig, EmulatorRig)  # noqa: S101 - hold_own never attaches to a keeper
     with contextlib.ExitStack() as undo:
         undo.callback(rig.close)
-        keeper = Keeper(holding, rig)
+        bench = None
+        if orders.as_bench:
+            bench = Bench(rig, holding.consoles, holding.vitals)
+            undo.callback(bench.close)
+            bench.open_when_ready()
+        keeper = Keeper(holding, rig, bench)
         signal.signal(signal.SIGTERM, lambda number, frame: keeper.stopping.set())
         server = undo.enter_context(Server(keeper))
         undo.callback(registry.address(serial).unlink, missing_ok=True)
@@ -196,7 +231,7 @@ def keep(serial: str, *, seconds: float, report: Callable[[dict[str, object]], N
         keeper.stopping.wait()
 
 
-def main(serial: str, seconds: str, report_fd: str) -> None:
+def main(orders: str, report_fd: str) -> None:
     with os.fdopen(int(report_fd), "w", buffering=1) as pipe:
 
         def report(message: dict[str, object]) -> None:
@@ -205,7 +240,7 @@ def main(serial: str, seconds: str, report_fd: str) -> None:
                 pipe.flush()
 
         try:
-            keep(serial, seconds=float(seconds), report=report)
+            keep(Orders.parse(orders), report)
         except TrustBoxError as exc:
             report({"error": exc.message, "hint": exc.hint})
             sys.exit(exc.exit_status)

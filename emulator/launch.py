@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from emulator import opening, registry
+from emulator import registry
 from emulator.box_store import open_box
 from emulator.build import ensure_image
+from emulator.orders import Orders
+from emulator.profiles import CURRENT
 from harness.deadline import Deadline
 from harness.errors import DeadlineExpired, RigError
 
@@ -21,20 +23,28 @@ _LONGEST_REPORT = 64 * 1024
 
 
 def start(
-    serial: str, *, seconds: float, progress: Callable[[str], None] = lambda what: None
+    serial: str,
+    *,
+    seconds: float,
+    profile: str = CURRENT.name,
+    as_bench: bool = False,
+    autoboot_seconds: int | None = None,
+    progress: Callable[[str], None] = lambda what: None,
 ) -> dict[str, Any]:
     """Start a keeper and wait until its box is on; what the keeper says about it.
 
-    ``seconds`` bounds the start, not a build of the image that comes before it. Raises RigError
-    with the keeper's own words when it cannot hold the box; then no keeper runs.
+    ``seconds`` bounds the start, not a build of the image that comes before it. ``as_bench``: see
+    ``emulator.bench``. Raises RigError with the keeper's own words when it cannot hold the box;
+    then no keeper runs.
     """
-    image = ensure_image(opening.PROFILE, archive=None, progress=progress)
+    image = ensure_image(profile, archive=None, progress=progress)
+    orders = Orders(serial, seconds, profile, as_bench, autoboot_seconds)
     by = Deadline.after(seconds)
     log = open_box(serial, image, by=by).directory / "keeper.log"
     ours, theirs = os.pipe()
     with os.fdopen(ours, "rb", buffering=0) as reports:
         try:
-            process = _spawn(serial, seconds, theirs, log)
+            process = _spawn(orders, theirs, log)
         finally:
             os.close(theirs)
         try:
@@ -64,8 +74,8 @@ def stop(serial: str, *, by: Deadline) -> None:
         os.close(keeper)
 
 
-def _spawn(serial: str, seconds: float, report_fd: int, log: Path) -> subprocess.Popen[bytes]:
-    argv = [sys.executable, "-m", "emulator.keeper", serial, str(seconds), str(report_fd)]
+def _spawn(orders: Orders, report_fd: int, log: Path) -> subprocess.Popen[bytes]:
+    argv = [sys.executable, "-m", "emulator.keeper", orders.text(), str(report_fd)]
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
         return subprocess.Popen(

@@ -7,10 +7,11 @@ import re
 from collections.abc import Callable, Mapping
 
 from emulator import registry, run_dir
-from emulator.box_store import Box, open_box
+from emulator.box_store import Box, open_box, write_environment
 from emulator.build import ensure_image
 from emulator.kept import KeptRig
 from emulator.owner import OwnerLock
+from emulator.profiles import CURRENT, profile_named
 from emulator.rig import EmulatorRig
 from harness.capability import Capability
 from harness.console import SerialConsole
@@ -21,8 +22,7 @@ from harness.panics import DEFAULT_PANICS
 from harness.target import EvidenceLevel, Firmware, Rig, World
 from harness.vitals import Vitals
 
-CAPABILITIES = frozenset({Capability.POWER, Capability.RESTORE, Capability.SECURE_CONSOLE})
-PROFILE = "current"
+CAPABILITIES = frozenset({Capability.POWER, Capability.RESTORE})
 PANICS = (*DEFAULT_PANICS, re.compile(rb"ERROR: +QEMU System Power off"))
 """A box that switches itself off is dead to those who wait for it (TF-A plat/qemu, system_off).
 
@@ -36,6 +36,7 @@ def hold(
     serial: str,
     fresh: bool,
     by: Deadline,
+    profile: str = CURRENT.name,
     progress: Callable[[str], None] = lambda what: None,
 ) -> Holding:
     """A held box, on. ``fresh``: a throwaway copy in the state in which it was delivered.
@@ -46,10 +47,10 @@ def hold(
     raises, nothing that it started runs and nothing is left.
     """
     if not fresh and registry.is_kept(serial):
-        return hold_kept(name=name, serial=serial, by=by, progress=progress)
+        return hold_kept(name=name, serial=serial, by=by, profile=profile, progress=progress)
     if not fresh:
-        return hold_own(name=name, serial=serial, by=by, progress=progress)
-    box = open_box(serial, ensure_image(PROFILE, archive=None, progress=progress), by=by)
+        return hold_own(name=name, serial=serial, by=by, profile=profile, progress=progress)
+    box = open_box(serial, ensure_image(profile, archive=None, progress=progress), by=by)
     holding = hold_box(box, name=name, progress=progress)
     with contextlib.ExitStack() as undo:
         undo.callback(holding.rig.close)
@@ -63,14 +64,21 @@ def hold_own(
     name: str,
     serial: str,
     by: Deadline,
+    profile: str = CURRENT.name,
+    autoboot_seconds: int | None = None,
     progress: Callable[[str], None] = lambda what: None,
 ) -> Holding:
-    """The box itself with its lasting disk, booted by this process. Raises as ``hold``."""
-    box = open_box(serial, ensure_image(PROFILE, archive=None, progress=progress), by=by)
+    """The box itself with its lasting disk, booted by this process. Raises as ``hold``.
+
+    ``autoboot_seconds``: U-Boot counts down from that instead of what the profile says.
+    """
+    box = open_box(serial, ensure_image(profile, archive=None, progress=progress), by=by)
     with contextlib.ExitStack() as undo:
         owner = OwnerLock(box.owner_lock, serial)
         undo.callback(owner.close)
-        holding = hold_box(box, name=name, owner=owner, progress=progress)
+        holding = hold_box(
+            box, name=name, owner=owner, autoboot_seconds=autoboot_seconds, progress=progress
+        )
         undo.callback(holding.rig.close)
         progress(f"{serial}: switching it on")
         holding.rig.on(by=by)
@@ -83,12 +91,13 @@ def hold_kept(
     name: str,
     serial: str,
     by: Deadline,
+    profile: str = CURRENT.name,
     progress: Callable[[str], None] = lambda what: None,
 ) -> Holding:
     """The box that a keeper holds; closing its rig leaves it running. RigError: nobody keeps it."""
-    box = open_box(serial, ensure_image(PROFILE, archive=None, progress=progress), by=by)
+    box = open_box(serial, ensure_image(profile, archive=None, progress=progress), by=by)
     vitals = Vitals(name)
-    consoles = {world: SerialConsole(world, vitals, panics=PANICS) for world in World}
+    consoles = _consoles(box, vitals)
     rig = KeptRig(serial, vitals, consoles)
     if rig.image(by=by) != box.image.digest:
         raise RigError(
@@ -107,21 +116,32 @@ def hold_box(
     *,
     name: str,
     owner: OwnerLock | None = None,
+    autoboot_seconds: int | None = None,
     progress: Callable[[str], None] = lambda what: None,
 ) -> Holding:
     """A held box that is still off. With ``owner`` it is the box itself, without a copy."""
     vitals = Vitals(name)
-    consoles = {world: SerialConsole(world, vitals, panics=PANICS) for world in World}
+    consoles = _consoles(box, vitals)
+    run = run_dir.new(box.serial)
+    environment = None
+    if autoboot_seconds is not None:
+        environment = run.path / "env.img"
+        write_environment(environment, box.serial, box.image, autoboot_seconds)
     rig = EmulatorRig(
         box,
-        run=run_dir.new(box.serial),
+        run=run,
         vitals=vitals,
         consoles=consoles,
         owner=owner,
+        environment=environment,
         progress=progress,
     )
-
     return _holding(box, rig, lambda: rig.ssh_port, consoles, vitals)
+
+
+def _consoles(box: Box, vitals: Vitals) -> dict[World, SerialConsole]:
+    worlds = profile_named(box.image.profile).worlds
+    return {world: SerialConsole(world, vitals, panics=PANICS) for world in worlds}
 
 
 def _holding(

@@ -45,8 +45,10 @@ class EmulatorRig:
         vitals: Vitals,
         consoles: Mapping[World, SerialConsole],
         owner: OwnerLock | None = None,
+        environment: Path | None = None,
         progress: Callable[[str], None] = lambda what: None,
     ) -> None:
+        """``environment``: U-Boot's in this flash image instead of the box's own."""
         self.box = box
         self._run, self._vitals, self._consoles = run, vitals, consoles
         self._owner, self._progress = owner, progress
@@ -54,8 +56,15 @@ class EmulatorRig:
         self._numbers = numbers()
         self._life: Life | None = None
         self._disk = box.disk if owner is not None else run.path / "disk.qcow2"
+        self._environment = environment or box.environment
+        self._booting = False
         self._next: Clone | None = None
         self._last_log = ""
+
+    @property
+    def directory(self) -> Path:
+        """For what must not outlive this rig; see run_dir."""
+        return self._run.path
 
     @property
     def ssh_port(self) -> int:
@@ -71,6 +80,36 @@ class EmulatorRig:
         life = self._life
         return life.pid if life is not None else None
 
+    @property
+    def running(self) -> bool:
+        """False: it is off, or QEMU ended by itself."""
+        life = self._life
+        return life is not None and life.running
+
+    def switch_on(self, *, by: Deadline) -> None:
+        """Give power and come back: the box boots by itself, see ``wait_ready``.
+
+        As with a relay, power that is given already changes nothing, not even for a box that has
+        switched itself off. Raises RigError, BoxDied when QEMU does not start.
+        """
+        with self._lock:
+            if self._life is None:
+                self._life = self._boot(by)
+                self._booting = True
+
+    def wait_ready(self, *, by: Deadline) -> None:
+        """Until a box that was switched on is up; others may cut its power meanwhile.
+
+        Raises RigError when it is off, BoxDied, LinkLost, DeadlineExpired.
+        """
+        life = self._life
+        if life is None:
+            raise RigError(f"{self.box.serial} is off")
+        if self._booting:
+            life.factory.wait_ready(by=by)
+            with self._lock:
+                self._booting = self._booting and self._life is not life
+
     def on(self, *, by: Deadline) -> None:
         """Cold boot through the whole firmware, until the box says that it is ready.
 
@@ -81,15 +120,11 @@ class EmulatorRig:
             if self._life is not None:
                 if self._life.running:
                     self._vitals.check()
+                    self.wait_ready(by=by)
                     return
                 self._end()
-            if not self._disk.exists():
-                disk.copy(self.box.blank, self._disk)
-            machine = template.cold(self.box, disk=self._disk, durable=self._persistent)
-            life = Life.start(machine, directory=self._run.path, number=next(self._numbers))
+            life = self._boot(by)
             try:
-                self._attach(life, by)
-                life.run(by=by)
                 life.factory.wait_ready(by=by)
             except BaseException:
                 life.end()
@@ -159,6 +194,22 @@ class EmulatorRig:
     def _persistent(self) -> bool:
         return self._owner is not None
 
+    def _boot(self, by: Deadline) -> Life:
+        """A box that has just got power. If this raises, nothing runs."""
+        if not self._disk.exists():
+            disk.copy(self.box.blank, self._disk)
+        machine = template.cold(
+            self.box, disk=self._disk, environment=self._environment, durable=self._persistent
+        )
+        life = Life.start(machine, directory=self._run.path, number=next(self._numbers))
+        try:
+            self._attach(life, by)
+            life.run(by=by)
+        except BaseException:
+            life.end()
+            raise
+        return life
+
     def _attach(self, life: Life, by: Deadline) -> None:
         self._vitals.reset()
         life.attach(self._consoles, self._vitals, by=by)
@@ -188,6 +239,7 @@ class EmulatorRig:
 
     def _end(self) -> None:
         life, self._life = self._life, None
+        self._booting = False
         if life is not None:
             life.end()
             self._vitals.reset()

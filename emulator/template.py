@@ -58,7 +58,14 @@ class Template:
         return tuple(n for s in found for n in (s.st_dev, s.st_ino, s.st_mtime_ns))
 
 
-def cold(box: Box, *, disk: Path, durable: bool = False, ram: RamFile | None = None) -> Machine:
+def cold(
+    box: Box,
+    *,
+    disk: Path,
+    environment: Path | None = None,
+    durable: bool = False,
+    ram: RamFile | None = None,
+) -> Machine:
     """The box, about to be switched on."""
     return Machine(
         name=box.serial,
@@ -66,7 +73,7 @@ def cold(box: Box, *, disk: Path, durable: bool = False, ram: RamFile | None = N
         kernel=box.image.kernel,
         initrd=box.initrd,
         cmdline=box.image.cmdline,
-        environment=box.environment,
+        environment=environment or box.environment,
         disk=disk,
         durable=durable,
         ram=ram,

@@ -11,7 +11,8 @@ import pytest
 
 from emulator.box_store import Box, open_box
 from emulator.build import ensure_image
-from emulator.opening import PROFILE, hold_box
+from emulator.opening import hold_box
+from emulator.profiles import CURRENT
 from harness.deadline import Deadline
 from harness.errors import BoxDied
 from harness.holding import Holding
@@ -40,7 +41,7 @@ def entries(flash: bytes) -> Iterator[tuple[UUID, int, int]]:
 @pytest.fixture
 def own_box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Box:
     """A box of this test alone, whose files may be spoilt."""
-    image = ensure_image(PROFILE, archive=None, progress=print)
+    image = ensure_image(CURRENT.name, archive=None, progress=print)
     monkeypatch.setenv("TRUSTBOX_CACHE", str(tmp_path))
     return open_box("TB-TAMPERED", image, by=Deadline.after(30))
 

@@ -28,7 +28,7 @@ provision: setup ## boot one emulated TrustBox and provision it end to end
 
 test: setup ## the whole suite, most of it against the real OP-TEE (ARGS='-k name' for a part)
 	@if [[ -n "$(ARGS)" ]]; then exec $(BIN)/pytest $(ARGS); fi
-	exec $(BIN)/pytest -n $(JOBS)
+	exec $(BIN)/pytest -n $(JOBS) --dist worksteal
 
 test-fast: setup ## what needs no box: pure logic, and links against real ends
 	@$(BIN)/pytest tests/unit tests/links $(ARGS)

@@ -149,6 +149,19 @@ class SerialConsole:
             raise LinkLost(f"the {self.world.value} world's console is not attached")
         line.write(data)
 
+    def send_break(self, seconds: float = 0.3) -> None:
+        """Hold the line at 0 that long: a Linux console takes the next key as SysRq. Raises
+        LinkLost; on a line that knows no break, such as a pty, nothing happens."""
+        line = self._line
+        if line is None:
+            raise LinkLost(f"the {self.world.value} world's console is not attached")
+        line.send_break(seconds)
+
+    @property
+    def attached(self) -> bool:
+        """Whether a line is open and has not ended by itself."""
+        return self._line is not None and not self._broken
+
     def transcript(self) -> bytes:
         """Everything recorded, over all power cycles; the last 64 MiB, and it says so."""
         return self._recording.transcript()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import select
+import termios
 from collections.abc import Callable
 
 import serial
@@ -71,6 +72,15 @@ class SerialLine:
             self._port.write(data)
         except (serial.SerialException, OSError) as problem:
             raise LinkLost(f"the serial line {self.url} takes no bytes: {problem}") from problem
+
+    def send_break(self, seconds: float) -> None:
+        """Raises LinkLost when the line ended."""
+        try:
+            self._port.send_break(seconds)
+        except NotImplementedError:  # socket:// has no way to carry it
+            return
+        except (serial.SerialException, OSError, termios.error) as problem:
+            raise LinkLost(f"the serial line {self.url} takes no break: {problem}") from problem
 
     def cancel(self) -> None:
         """Make ``read`` return b"" from now on; from any thread."""

@@ -87,7 +87,7 @@ def read_power(table: Table) -> PowerConfig:
 def _actions(backend: Backend) -> frozenset[Action]:
     if isinstance(backend, CommandPower):
         return frozenset(backend.argv)
-    return frozenset(backend.urls) if isinstance(backend, HttpPower) else frozenset(ACTIONS)
+    return frozenset(backend.urls if isinstance(backend, HttpPower) else ACTIONS[:2])
 
 
 def _command(table: Table) -> CommandPower:

@@ -1,0 +1,71 @@
+"""The directory that everybody in a lab shares: who holds which bench, and which are quarantined.
+
+One station: the default, on its own disk. Several: ``lab_directory`` of the entry, or the
+environment's TRUSTBOX_LAB, names a directory that all of them mount.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from harness.errors import RigError
+
+DEFAULT = Path("/var/tmp/trustbox-lab")  # noqa: S108 - shared between users on purpose, see below
+LONGEST = 8192
+
+
+def lab_directory(configured: Path | None = None) -> Path:
+    """The directory, made if need be. Raises RigError when it cannot be used.
+
+    Open to every user of the machine: whoever takes over a dead owner's bench replaces files that
+    are not his. What stands in it is parsed as strictly as anything foreign.
+    """
+    path = configured or Path(os.environ.get("TRUSTBOX_LAB") or DEFAULT)
+    try:
+        with contextlib.suppress(FileExistsError):
+            path.mkdir(parents=True)
+            path.chmod(0o777)
+        if path.is_dir() and os.access(path, os.W_OK | os.X_OK):
+            return path
+        problem = "no directory that this user may write to"
+    except OSError as failed:
+        problem = failed.strerror or str(failed)
+    raise RigError(
+        f"{path} cannot keep the benches' locks: {problem}",
+        hint="Name another directory with lab_directory in the bench's entry, or TRUSTBOX_LAB.",
+    )
+
+
+def put(path: Path, values: Mapping[str, object]) -> None:
+    """Replace the file atomically, readable for everybody. Raises RigError."""
+    try:
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+        with os.fdopen(descriptor, "w") as file:
+            os.fchmod(descriptor, 0o644)
+            json.dump(values, file)
+            file.flush()
+            os.fsync(descriptor)
+        Path(name).replace(path)
+    except OSError as problem:
+        raise RigError(f"{path} cannot be written: {problem.strerror}") from problem
+
+
+def get(path: Path) -> dict[str, object] | None:
+    """What ``put`` left there; None when there is no file; {} when it is not one of ours."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return {}
+    with os.fdopen(descriptor, "rb") as file:
+        try:
+            values = json.loads(file.read(LONGEST))
+        except (OSError, ValueError, RecursionError):
+            return {}
+    return values if isinstance(values, dict) else {}

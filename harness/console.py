@@ -2,8 +2,8 @@
 
 ::
 
-    line --> reader thread --> Recording --> expect(), lines(), transcript()
-                          \\-> PanicWatch --> Vitals (BoxDied for everybody who waits)
+    line --> reader thread --> Tap --> Recording --> expect(), lines(), transcript()
+                                  \\-> PanicWatch --> Vitals (BoxDied for everybody who waits)
 
 The console outlives power cycles: ``attach`` and ``detach`` change the line below it, and the
 record goes on.
@@ -15,11 +15,13 @@ import logging
 import re
 import threading
 from collections.abc import Sequence
+from typing import Protocol
 
 from harness.deadline import Deadline
 from harness.errors import LinkLost
 from harness.panics import DEFAULT_PANICS
 from harness.recording import LONGEST_LINE, Recording, printable
+from harness.serial_health import PortCounters
 from harness.serial_line import SerialLine
 from harness.target import ConsoleLine, World
 from harness.vitals import Vitals
@@ -56,6 +58,16 @@ class PanicWatch:
         self.look(b"\n")
 
 
+class Tap(Protocol):
+    """Takes what is not for people out of what arrives. Called on the reader thread."""
+
+    def take(self, data: bytes) -> bytes:
+        """What of ``data`` is to be recorded."""
+
+    def ended(self) -> bytes:
+        """The line ended: what was held back, to be recorded."""
+
+
 class SerialConsole:
     """Implements ``Console`` over anything pyserial opens. Cold until ``attach``."""
 
@@ -69,6 +81,7 @@ class SerialConsole:
         self._line: SerialLine | None = None
         self._reader: threading.Thread | None = None
         self._broken = False
+        self._tap: Tap | None = None
         self._cursor = 0
         self._vitals.subscribe(self._wake)
 
@@ -162,6 +175,15 @@ class SerialConsole:
         """Whether a line is open and has not ended by itself."""
         return self._line is not None and not self._broken
 
+    def tap(self, tap: Tap | None) -> None:
+        """From now on what arrives goes through ``tap`` first; None ends that."""
+        self._tap = tap
+
+    def counters(self) -> PortCounters:
+        """What the host's UART counts; zeros where the port tells nothing."""
+        line = self._line
+        return PortCounters() if line is None else line.counters()
+
     def transcript(self) -> bytes:
         """Everything recorded, over all power cycles; the last 64 MiB, and it says so."""
         return self._recording.transcript()
@@ -189,12 +211,19 @@ class SerialConsole:
 
     def _record(self, line: SerialLine, watch: PanicWatch) -> None:
         def deliver(data: bytes) -> None:
-            self._recording.append(data)
-            watch.look(data)
+            tap = self._tap
+            keep(data if tap is None else tap.take(data))
+
+        def keep(text: bytes) -> None:
+            if text:
+                self._recording.append(text)
+                watch.look(text)
 
         while data := line.read():
             deliver(data)
         line.rest(deliver)
+        if (tap := self._tap) is not None:
+            keep(tap.ended())
         watch.finish()
         if self._line is line:
             self._broken = True

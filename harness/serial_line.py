@@ -7,18 +7,25 @@ always run, and it must take all that waits in one call: byte by byte, 100 kB to
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import select
+import struct
 import termios
+import threading
 from collections.abc import Callable
 
 import serial
 
 from harness.errors import LinkLost, Unreachable
+from harness.serial_health import PortCounters
 
 CHUNK = 64 * 1024
 SEND_SECONDS = 5.0
 QUEUED_WAIT = 0.2
+TIOCGICOUNT = 0x545D
+"""Linux include/uapi/asm-generic/ioctls.h; struct serial_icounter_struct in linux/serial.h."""
+ICOUNTER = struct.Struct("20i")
 
 
 class SerialLine:
@@ -38,6 +45,8 @@ class SerialLine:
             self._descriptor = self._port.fileno()
         self._awake, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._cancelled = False
+        self._writing = threading.Lock()
+        self._counted = self._count()
 
     def read(self) -> bytes:
         """All bytes that wait, at least one; b"" when the line ended or was cancelled."""
@@ -69,7 +78,8 @@ class SerialLine:
     def write(self, data: bytes) -> None:
         """All of ``data``. Raises LinkLost when the line ended or takes no bytes for 5 s."""
         try:
-            self._port.write(data)
+            with self._writing:  # two writers' bytes do not mix
+                self._port.write(data)
         except (serial.SerialException, OSError) as problem:
             raise LinkLost(f"the serial line {self.url} takes no bytes: {problem}") from problem
 
@@ -81,6 +91,27 @@ class SerialLine:
             return
         except (serial.SerialException, OSError, termios.error) as problem:
             raise LinkLost(f"the serial line {self.url} takes no break: {problem}") from problem
+
+    def counters(self) -> PortCounters:
+        """What the port has counted since it was opened; zeros where it tells nothing."""
+        now, then = self._count(), self._counted
+        return PortCounters(
+            now.overruns - then.overruns,
+            now.framing - then.framing,
+            now.parity - then.parity,
+            now.breaks - then.breaks,
+        )
+
+    def _count(self) -> PortCounters:
+        if self._descriptor is None:
+            return PortCounters()
+        try:
+            told = fcntl.ioctl(self._descriptor, TIOCGICOUNT, bytes(ICOUNTER.size))
+        except OSError:  # a pty, a socket
+            return PortCounters()
+        # cts, dsr, rng, dcd, rx, tx, frame, overrun, parity, brk, buf_overrun
+        fields = ICOUNTER.unpack(told)
+        return PortCounters(fields[7] + fields[10], fields[6], fields[8], fields[9])
 
     def cancel(self) -> None:
         """Make ``read`` return b"" from now on; from any thread."""

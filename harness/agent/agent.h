@@ -2,6 +2,9 @@
  *
  * It needs no library and leaves no file. It ends when its stdin ends, and its programs with it.
  *
+ *   agent TEE-DEVICE [FINAL-NAME]       frames on stdin and stdout
+ *   agent TEE-DEVICE --uart NONCE       stdin is a serial line, see uart_frame.h; NONCE is 8 hex digits
+ *
  *   frame     u32 magic "TBA1" | u16 type | u16 0 | u32 request | u32 length | payload[length]
  *
  * All numbers are little-endian. A frame that breaks the form is answered with REFUSED, then the
@@ -82,6 +85,11 @@ void send_refused(uint32_t request, enum refusal why, int error, const char *tex
 bool room_to_answer(void);	/* the queue has room for any one more answer */
 size_t queued(void);
 bool flush_queue(int fd);	/* false: nobody takes it any more */
+size_t take_queued(uint8_t *to, size_t most);
+
+/* main.c */
+void give_up(void) __attribute__((noreturn));
+void begin_again(uint32_t nonce);	/* a helper that knows nothing, in this one's place */
 
 /* program.c: one program at a time */
 void program_spawn(uint32_t request, struct cursor payload);

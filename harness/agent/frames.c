@@ -4,9 +4,11 @@
 #include <unistd.h>
 
 #include "agent.h"
+#include "uart.h"
 
 /* Output of programs is read only below this, so that an answer of any size still fits. */
 #define QUEUE_BUSY (128u * 1024u)
+#define QUEUE_BUSY_ON_A_LINE (8u * 1024u)
 #define QUEUE_SIZE (QUEUE_BUSY + 3u * (HEADER_SIZE + 64u * 1024u) + HEADER_SIZE + MAX_PAYLOAD)
 
 static uint8_t queue[QUEUE_SIZE];
@@ -99,12 +101,22 @@ void send_refused(uint32_t request, enum refusal why, int error, const char *tex
 
 bool room_to_answer(void)
 {
-	return queue_end - queue_start < QUEUE_BUSY;
+	/* What waits for a slow line is in the way of the next answer. */
+	return queue_end - queue_start < (uart_used() ? QUEUE_BUSY_ON_A_LINE : QUEUE_BUSY);
 }
 
 size_t queued(void)
 {
 	return queue_end - queue_start;
+}
+
+size_t take_queued(uint8_t *to, size_t most)
+{
+	size_t size = queue_end - queue_start < most ? queue_end - queue_start : most;
+
+	memcpy(to, queue + queue_start, size);
+	queue_start += size;
+	return size;
 }
 
 bool flush_queue(int fd)

@@ -10,8 +10,10 @@
 #include <unistd.h>
 
 #include "agent.h"
+#include "uart.h"
 
 #define CHUNK (64u * 1024u)
+#define CHUNK_ON_A_LINE 4096u
 #define MAX_WORDS 4096u
 
 static struct {
@@ -192,9 +194,7 @@ void program_input(uint32_t request, const uint8_t *bytes, size_t size)
 	}
 	if (program.input_ends || size > INPUT_WINDOW - program.pending_end) {
 		send_refused(request, REFUSED_FRAME, 0, "input beyond its window or its end");
-		flush_queue(1);
-		program_kill();
-		_exit(EXIT_BAD_FRAME);
+		give_up();
 	}
 	memcpy(pending + program.pending_end, bytes, size);
 	program.pending_end += size;
@@ -252,7 +252,7 @@ static void drain(int *fd, enum frame_type type)
 	static uint8_t chunk[CHUNK];
 
 	while (*fd >= 0 && room_to_answer()) {
-		ssize_t n = read(*fd, chunk, sizeof(chunk));
+		ssize_t n = read(*fd, chunk, uart_used() ? CHUNK_ON_A_LINE : sizeof(chunk));
 
 		if (n > 0)
 			send_frame(type, program.request, chunk, (size_t)n);
@@ -317,7 +317,11 @@ void program_pump(void)
 
 void program_reap(void)
 {
+	int status;
+
 	if (program.runs && !program.reaped &&
 	    waitpid(program.pid, &program.status, WNOHANG) == program.pid)
 		program.reaped = true;
+	else if (!program.runs) /* what a host that is gone had started */
+		waitpid(-1, &status, WNOHANG);
 }

@@ -41,3 +41,7 @@ class Holding:
     firmware: Firmware = field(default_factory=Firmware)
     evidence_level: EvidenceLevel = EvidenceLevel.FUNCTIONAL
     rig_capabilities: frozenset[Capability] = frozenset()
+    promises: frozenset[Capability] = frozenset()
+    """What the box must be found to have: missing ones are failures, not skips."""
+    recover: Callable[[str], object] | None = None
+    """See ``Target.recover``."""

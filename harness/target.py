@@ -7,7 +7,7 @@ above this file may ask which kind of rig it has: it names capabilities, which w
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -174,6 +174,11 @@ class Target:
     firmware: Firmware = field(default_factory=Firmware)
     evidence_level: EvidenceLevel = EvidenceLevel.FUNCTIONAL
     history: History = field(default_factory=History)
+    recover: Callable[[str], object] | None = None
+    """Bring back a box that does not answer, given why that is believed; RigError when nothing
+    helps. None: the rig has nothing better than off, on and restore."""
+    lasting: bool = False
+    """Whether somebody permitted, for this very box, what cannot be undone."""
 
     def require(self, *needs: Capability) -> None:
         """Raises MissingCapability, naming every one of ``needs`` that this box lacks."""

@@ -12,8 +12,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from harness.agent_shell import AgentShell
-from harness.config import EmulatorConfig, choose
+from harness.bench_opening import hold_bench
+from harness.bench_serial import permitted
+from harness.capability import Capability
+from harness.config import TargetConfig, choose
+from harness.config_bench import BenchConfig
 from harness.deadline import Deadline
+from harness.errors import IntegrityFailure
 from harness.history import History
 from harness.holding import Holding
 from harness.probe import probe
@@ -30,6 +35,7 @@ def open_target(
     name: str = "emulator",
     *,
     serial: str | None = None,
+    lasting: str | None = None,
     fresh: bool = True,
     by: Deadline,
     config: Path | None = None,
@@ -37,15 +43,18 @@ def open_target(
 ) -> Iterator[Target]:
     """Open the target ``name`` and close everything again on leaving, in reverse.
 
-    ``fresh`` asks for a throwaway copy in the delivered state, where the target can give one;
-    otherwise it is the box itself, and what is done to it lasts. ``progress`` hears one line for
-    each slow thing. Raises Misuse and BadInput for a wrong name or file, RigError, LinkError,
-    UntrustedHost; then nothing is left open.
+    A bench needs ``serial``, and its box must report it. ``lasting`` repeats the serial number to
+    permit what cannot be undone. ``fresh`` asks for a throwaway copy in the delivered state, where
+    the target can give one; otherwise it is the box itself, and what is done to it lasts.
+    ``progress`` hears one line for each slow thing. Raises Misuse and BadInput for a wrong name or
+    file, RigError, LinkError, UntrustedHost, IntegrityFailure for a box with another serial number
+    or without what its entry promises; then nothing is left open.
     """
     chosen = choose(name, config)
     started = time.monotonic()
     with ExitStack() as held:
-        holding = _hold(chosen, serial or chosen.serial, fresh, by, progress or _silent)
+        permitted(name, serial or chosen.serial or "", lasting)
+        holding = _hold(chosen, serial, fresh, by, progress or _silent)
         held.callback(holding.rig.close)
         history = History()
         ssh = SshShell(holding.endpoint, holding.vitals, history)
@@ -55,7 +64,7 @@ def open_target(
         target = Target(
             name=name,
             serial=holding.serial,
-            capabilities=probe(shell, ssh, holding, history, by=by),
+            capabilities=_promised(name, holding, probe(shell, ssh, holding, history, by=by)),
             shell=shell,
             streams=ssh,
             consoles=holding.consoles,
@@ -64,6 +73,9 @@ def open_target(
             firmware=holding.firmware,
             evidence_level=holding.evidence_level,
             history=history,
+            recover=holding.recover,
+            lasting=lasting is not None
+            or (fresh and Capability.RESTORE in holding.rig_capabilities),
         )
         seconds = time.monotonic() - started
         log = logging.getLogger(f"harness.targets.{name}")
@@ -72,12 +84,37 @@ def open_target(
 
 
 def _hold(
-    chosen: EmulatorConfig,
-    serial: str,
+    chosen: TargetConfig,
+    serial: str | None,
     fresh: bool,
     by: Deadline,
     progress: Callable[[str], None],
 ) -> Holding:
+    if isinstance(chosen, BenchConfig):
+        return hold_bench(chosen, serial=serial, by=by, progress=progress)
     from emulator.opening import hold  # here, so that a station with benches only needs no QEMU
 
-    return hold(name=chosen.name, serial=serial, fresh=fresh, by=by, progress=progress)
+    return hold(
+        name=chosen.name,
+        serial=serial or chosen.serial,
+        profile=chosen.profile,
+        fresh=fresh,
+        by=by,
+        progress=progress,
+    )
+
+
+def _promised(name: str, holding: Holding, found: frozenset[Capability]) -> frozenset[Capability]:
+    """``found``, once it has all that the entry promises. Raises IntegrityFailure.
+
+    A lab that says its box can do something must hear of it when it cannot: as a missing capability
+    it would be a skip, and a broken box would look like a poor one.
+    """
+    missing = sorted(c.value for c in holding.promises - found)
+    if missing:
+        raise IntegrityFailure(
+            f"{name} promises {', '.join(missing)}, and {holding.serial} does not show it",
+            hint="See why with: trustbox targets check. If the box never had it, take it out of"
+            " promises in the target's entry.",
+        )
+    return found

@@ -1,0 +1,63 @@
+"""Does a box answer, and in which of its lives? A bench's own questions, apart from sessions."""
+
+from __future__ import annotations
+
+import re
+import socket
+
+import tenacity
+
+from harness.deadline import Deadline
+from harness.errors import DeviceRefused, LinkLost
+from harness.history import History
+from harness.holding import Endpoint
+from harness.ssh import SshShell
+from harness.vitals import Vitals
+
+BANNER_SECONDS = 2.0
+_BOOT_ID = "/proc/sys/kernel/random/boot_id"
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def answers(endpoint: Endpoint, *, seconds: float = BANNER_SECONDS) -> bool:
+    """Whether an SSH server greets there within ``seconds`` (RFC 4253 4.2); trusts nobody.
+
+    A port forwarder that takes connections for a box that is off does not count.
+    """
+    by = Deadline.after(seconds)
+    try:
+        where = (endpoint.host, endpoint.port)
+        with socket.create_connection(where, timeout=seconds) as greeted:
+            heard = b""
+            while b"SSH-" not in heard and len(heard) < 4096 and not by.expired:
+                greeted.settimeout(by.left("the SSH greeting"))
+                more = greeted.recv(256)
+                if not more:
+                    return False
+                heard += more
+            return b"SSH-" in heard
+    except OSError:
+        return False
+
+
+def boot_id(endpoint: Endpoint, vitals: Vitals, *, by: Deadline) -> str:
+    """Log in and ask for the kernel's boot id (proc_sys_kernel(5)): another one is another boot.
+
+    Waits for a box that still boots. Raises as ``ssh_transport.connect``: BoxDied when a console
+    shows a panic meanwhile; DeviceRefused when what comes back is no boot id.
+    """
+    ssh = SshShell(lambda: endpoint, vitals, History())
+    try:
+        for attempt in tenacity.Retrying(
+            stop=lambda state: by.expired,
+            wait=tenacity.wait_fixed(0.2),
+            retry=tenacity.retry_if_exception_type(LinkLost),
+            reraise=True,
+        ):
+            with attempt:
+                told = ssh.run("cat", _BOOT_ID, by=by).text
+        if not _UUID.fullmatch(told):
+            raise DeviceRefused(f"{endpoint.host} shows no boot id in {_BOOT_ID}")
+        return told
+    finally:
+        ssh.close()

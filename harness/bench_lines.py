@@ -1,0 +1,97 @@
+"""A bench's serial lines: attached as long as the bench is held, over power cycles and lost cables.
+
+A UART that is fed by the box goes away with its power and comes back: so lines that ended are
+attached again when power is given.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Mapping
+
+import tenacity
+
+from harness.config_bench import BenchConfig
+from harness.console import SerialConsole
+from harness.deadline import Deadline
+from harness.errors import DeadlineExpired, LinkLost, Unreachable
+from harness.recording import printable
+from harness.target import World
+
+_LONGEST = 120
+
+
+class Lines:
+    """The consoles of one bench, by world."""
+
+    def __init__(self, consoles: Mapping[World, SerialConsole], config: BenchConfig) -> None:
+        self.consoles = consoles
+        self._config = config
+
+    @property
+    def main(self) -> SerialConsole:
+        """The normal world's: where a boot is seen and a getty listens."""
+        return self.consoles[World.NORMAL]
+
+    def attach(self, *, by: Deadline) -> None:
+        """Open each line that is not open. Raises Unreachable when one cannot be in time."""
+        for world, console in self.consoles.items():
+            if console.attached:
+                continue
+            for attempt in tenacity.Retrying(
+                stop=lambda state: by.expired,
+                wait=tenacity.wait_fixed(0.5),
+                retry=tenacity.retry_if_exception_type(Unreachable),
+                reraise=True,
+            ):
+                with attempt:
+                    console.attach(self._config.uarts[world], baudrate=self._config.speed)
+
+    def mark(self) -> int:
+        """This moment in the normal world's record, for ``boot_text``."""
+        return self.main.recorded
+
+    def boot_text(self, mark: int) -> str:
+        """The first line after ``mark`` that only a boot prints; empty when there is none."""
+        markers = [marker.encode() for marker in self._config.boot_markers]
+        for line in self._since(mark).splitlines():
+            if any(marker in line for marker in markers):
+                return printable(line.decode(errors="replace")).strip()[:_LONGEST]
+        return ""
+
+    def fall_silent(self, seconds: float, *, by: Deadline) -> None:
+        """Wait until no console has said a byte for ``seconds``; a key is sent that a living box
+        would echo. A line that ended is silent. Raises DeadlineExpired, quoting the last words."""
+        with contextlib.suppress(LinkLost):
+            self.main.send(b"\r")
+        heard = self._counts()
+        quiet = Deadline.after(seconds)
+        while not quiet.expired:
+            try:
+                left = by.slice("silence", 0.1)
+            except DeadlineExpired:
+                raise DeadlineExpired(
+                    f"talk on the console: {self._last()!r}", by.seconds
+                ) from None
+            threading.Event().wait(left)
+            now = self._counts()
+            if now != heard:
+                heard, quiet = now, Deadline.after(seconds)
+
+    def close(self) -> None:
+        """For good; the records can still be read."""
+        for console in self.consoles.values():
+            console.close()
+
+    def _counts(self) -> tuple[int, ...]:
+        return tuple(console.recorded for console in self.consoles.values())
+
+    def _since(self, mark: int) -> bytes:
+        if self.main.recorded <= mark:
+            return b""
+        return self.main.follow(mark, by=Deadline.after(1.0))[1]
+
+    def _last(self) -> str:
+        lines = self.main.lines()
+        return lines[-1].text[-_LONGEST:] if lines else ""

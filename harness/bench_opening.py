@@ -1,0 +1,115 @@
+"""From a bench's entry and a serial number to a held box: what the composition root calls.
+
+::
+
+    --serial given? → not in quarantine? → lock → consoles → SSH (or power) → serial number right?
+
+Each arrow ends the opening when its question is answered with no, and what was taken is given back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from harness import bench_serial
+from harness.bench_lab import lab_directory
+from harness.bench_lock import BenchLock
+from harness.bench_quarantine import refuse
+from harness.bench_recovery import recover
+from harness.bench_rig import BenchRig
+from harness.capability import Capability
+from harness.config_bench import BenchConfig
+from harness.console import SerialConsole
+from harness.deadline import Deadline
+from harness.history import History
+from harness.holding import Holding
+from harness.power import ConfiguredSwitch
+from harness.ssh import SshShell
+from harness.vitals import Vitals
+
+
+def hold_bench(
+    config: BenchConfig,
+    *,
+    serial: str | None,
+    by: Deadline,
+    progress: Callable[[str], None] = lambda what: None,
+) -> Holding:
+    """A held box, on, which has reported ``serial``. If this raises, nothing is left open.
+
+    Raises Misuse without ``serial`` or when the entry has another one, RigError for a bench in
+    quarantine, BenchHeld, Unreachable for a serial line, UntrustedHost, DeviceRefused for a login,
+    IntegrityFailure when the box reports another serial number or none, and what ``BenchRig.on``
+    raises. Until the serial number was right nothing is asked of the box but that and its boot id,
+    and nothing is done to it, except that a box that does not answer is given power.
+    """
+    serial = bench_serial.wanted(config.name, serial, config.serial)
+    with ExitStack() as undo:
+        rig = hold_rig(config, serial=serial, progress=progress)
+        undo.callback(rig.close)
+        rig.open(by=by)
+        confirm_serial(rig, by=by)
+        undo.pop_all()
+    return Holding(
+        serial=serial,
+        rig=rig,
+        endpoint=rig.endpoint,
+        consoles=rig.lines.consoles,
+        vitals=rig.vitals,
+        layout=config.layout,
+        firmware=config.firmware,
+        evidence_level=config.evidence,
+        rig_capabilities=frozenset({Capability.POWER} if rig.has_power else ()),
+        promises=config.promises,
+        recover=lambda why: recover(rig, why=why, progress=progress),
+    )
+
+
+def hold_rig(
+    config: BenchConfig,
+    *,
+    serial: str,
+    progress: Callable[[str], None] = lambda what: None,
+) -> BenchRig:
+    """The bench's rig, locked and still untouched; its ``close`` gives the lock back.
+
+    The lock is taken under the entry's name and under the serial number, because another targets
+    file may have another name for the same box. Raises RigError (quarantine), BenchHeld.
+    """
+    directory = lab_directory(config.lab_directory)
+    refuse(directory, config.name)
+    vitals = Vitals(config.name)
+    with ExitStack() as held:
+        for name in dict.fromkeys((config.name, f"serial-{_file_name(serial)}")):
+            lock = BenchLock(directory, name, lost=vitals.report_death)
+            dead = lock.take()
+            held.callback(lock.release)
+            if dead is not None:
+                progress(f"{name}: taken over from {dead}, who is dead")
+        locks = held.pop_all()
+    return BenchRig(
+        config,
+        serial=serial,
+        vitals=vitals,
+        consoles={world: SerialConsole(world, vitals) for world in config.uarts},
+        switch=ConfiguredSwitch(config.name, config.power) if config.power else None,
+        give_back=locks.close,
+    )
+
+
+def confirm_serial(rig: BenchRig, *, by: Deadline) -> str:
+    """Ask the box who it is; returns the paths that told. Raises IntegrityFailure."""
+    paths = rig.config.serial_paths
+    ssh = SshShell(rig.endpoint, rig.vitals, History())
+    try:
+        told = bench_serial.reported(ssh, paths, by=by)
+    finally:
+        ssh.close()
+    bench_serial.confirm(rig.config.name, rig.serial, told, paths)
+    return ", ".join(told)
+
+
+def _file_name(serial: str) -> str:
+    """Another text for another serial number, and no path."""
+    return "".join(c if c.isalnum() or c in "._-" else f"%{ord(c):x}" for c in serial)

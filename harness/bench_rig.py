@@ -1,0 +1,245 @@
+"""What holds a real box: its power switch and its serial lines, with evidence for what they did.
+
+A switch's yes is not believed: off is off when the console is silent and SSH is gone, on is on when
+the shell answers, and a box that comes back in the same life was never without power.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from harness.bench_answer import answers, boot_id
+from harness.bench_lines import Lines
+from harness.config_bench import BenchConfig
+from harness.config_power import Action
+from harness.console import SerialConsole
+from harness.deadline import Deadline
+from harness.errors import DeadlineExpired, MissingCapability, RigError
+from harness.holding import Endpoint
+from harness.power import PowerSwitch
+from harness.target import World
+from harness.vitals import Vitals
+
+OFF_SECONDS = 60.0
+"""On top of what the switch itself may take: for a box that ends its last words."""
+_MOST_LOG = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Cycled:
+    """Evidence of a power cycle: boot ids (empty: not known), what the new boot said, seconds."""
+
+    before: str
+    after: str
+    said: str
+    seconds: float
+
+    def __str__(self) -> str:
+        told = f"boot id {self.before or 'unknown'} became {self.after}"
+        return f"{told}, {self.said!r} on the console" if self.said else told
+
+
+class BenchRig:
+    """Implements ``Rig``. Thread-safe: calls take turns. Without ``switch`` it lacks power."""
+
+    def __init__(
+        self,
+        config: BenchConfig,
+        *,
+        serial: str,
+        vitals: Vitals,
+        consoles: Mapping[World, SerialConsole],
+        switch: PowerSwitch | None,
+        give_back: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.config, self.serial = config, serial
+        self.vitals, self.lines = vitals, Lines(consoles, config)
+        self._switch, self._give_back = switch, give_back
+        self._lock = threading.RLock()
+        self._is_on: bool | None = None
+        self._boot_id = ""
+        self._off_at = 0.0
+        self._ours = self._closed = False
+        self._said: deque[str] = deque(maxlen=_MOST_LOG)
+
+    @property
+    def has_power(self) -> bool:
+        """Whether the box can be switched off and on from here."""
+        return self._switch is not None and all(self._switch.can(do) for do in ("on", "off"))
+
+    @property
+    def can_cycle(self) -> bool:
+        return self.has_power or (self._switch is not None and self._switch.can("cycle"))
+
+    def endpoint(self) -> Endpoint:
+        """Where SSH answers. Raises RigError when the box is off."""
+        if self._is_on is False:
+            raise RigError(f"{self.serial} is off")
+        return self.config.endpoint
+
+    def open(self, *, by: Deadline) -> None:
+        """Attach the consoles; a box that is on is left alone, one that does not answer gets power.
+
+        Raises as ``on``, Unreachable for a serial line; without power also for a silent box.
+        """
+        with self._lock:
+            self.lines.attach(by=by)
+            self._is_on = True if answers(self.config.endpoint) else None
+            if self._is_on or not self.has_power:
+                self._awake(by)
+                return
+            self.note("SSH does not answer: giving power")
+            self.on(by=by)
+            self._ours = True
+
+    def on(self, *, by: Deadline) -> None:
+        """Give power; returns when the shell answers. Already on: nothing happens.
+
+        Raises BoxDied quoting the console when the box dies (also earlier), RigError when the
+        switch fails or the box never was off, DeadlineExpired, Unreachable.
+        """
+        with self._lock:
+            if self._is_on:
+                self.vitals.check()
+                return
+            self._settle(by)
+            self.lines.attach(by=by)
+            self.vitals.reset()
+            mark = self.lines.mark()
+            started = time.monotonic()
+            self._do("on", by)
+            before = self._boot_id
+            self._awake(by)
+            if before and self._off_at and before == self._boot_id:
+                raise RigError(
+                    f"{self.serial} came back in the life that it had before it was switched off",
+                    hint="The power switch is another box's, or the box has a second supply.",
+                )
+            said = self.lines.boot_text(mark)
+            self.note(f"on after {time.monotonic() - started:.1f} s, {said or 'no boot text'!r}")
+
+    def off(self) -> None:
+        """Pull the plug; returns when the box is seen to be off. Already off: nothing happens.
+
+        Raises RigError when the switch fails, and when the box goes on talking.
+        """
+        with self._lock:
+            if self._is_on is False:
+                return
+            by = Deadline.after(OFF_SECONDS + self._seconds)
+            self._is_on = None
+            self._do("off", by)
+            # Who waits for this box waits in vain; its connections never hear a goodbye.
+            self.vitals.report_death("its power was cut by the bench")
+            still = self._silence(by)
+            if still:
+                raise RigError(
+                    f"{self.serial} was switched off, but {still}",
+                    hint="The power switch is another box's, or the box has a second supply.",
+                )
+            self.vitals.reset()
+            self._is_on, self._off_at = False, time.monotonic()
+            self.note("off: the console is silent, SSH is gone")
+
+    def cycle(self, *, by: Deadline) -> Cycled:
+        """Off and on, with evidence; a switch that can only cycle is asked for that.
+
+        Raises as ``on`` and ``off``, MissingCapability without any switch.
+        """
+        with self._lock:
+            started, before, mark = time.monotonic(), self._boot_id, self.lines.mark()
+            if self.has_power:
+                self.off()
+                self.on(by=by)
+            else:
+                self._do("cycle", by)
+                self.vitals.report_death("its power was cycled by the bench")
+                self.reborn(mark, by=by)
+            evidence = Cycled(
+                before, self._boot_id, self.lines.boot_text(mark), time.monotonic() - started
+            )
+            self.note(f"cycled in {evidence.seconds:.1f} s: {evidence}")
+            return evidence
+
+    def reborn(self, mark: int, *, by: Deadline) -> str:
+        """Wait for the boot that follows a reset; ``mark`` is from ``lines.mark()`` before it.
+
+        Returns the new boot id. Raises as ``on``; DeadlineExpired when the old life goes on.
+        """
+        with self._lock:
+            before = self._boot_id
+            self.vitals.reset()
+            self._is_on = True
+            while True:
+                self.lines.attach(by=by)
+                self._awake(by)
+                if self._boot_id != before and (before or self.lines.boot_text(mark)):
+                    return self._boot_id
+                what = f"another boot of {self.serial}"
+                threading.Event().wait(by.slice(what, 1.0))
+
+    def awake(self, *, by: Deadline) -> str:
+        """Log in anew and return the boot id. Raises as ``ssh_transport.connect``."""
+        with self._lock:
+            return self._awake(by)
+
+    def restore(self, *, by: Deadline) -> None:
+        """Raises MissingCapability: nobody can undo what was done to a real box."""
+        raise MissingCapability(self.config.name, ["restore"])
+
+    def note(self, line: str) -> None:
+        """One line for the rig's log, with the time of day."""
+        self._said.append(f"{time.strftime('%H:%M:%S')} {line}")
+
+    def log(self) -> str:
+        return "\n".join(self._said)
+
+    def close(self) -> None:
+        """As the interface says: off only if it was we who switched on. Safe to call twice."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            try:
+                if self._ours:
+                    self.off()
+            finally:
+                self.lines.close()
+                self._give_back()
+
+    def _awake(self, by: Deadline) -> str:
+        self._boot_id = boot_id(self.config.endpoint, self.vitals, by=by)
+        self._is_on = True
+        return self._boot_id
+
+    def _settle(self, by: Deadline) -> None:
+        power = self.config.power
+        rest = self._off_at + power.settle_seconds - time.monotonic() if power else 0.0
+        if self._off_at and rest > 0:
+            threading.Event().wait(by.slice("the supply to settle", rest))
+
+    def _silence(self, by: Deadline) -> str:
+        """Empty once the box is off; else what of it still lives when time is up."""
+        power = self.config.power
+        quiet = power.silence_seconds if power is not None else 3.0
+        try:
+            self.lines.fall_silent(quiet, by=by)
+            while answers(self.config.endpoint):
+                threading.Event().wait(by.slice("SSH to be gone", 0.5))
+        except DeadlineExpired as late:
+            return f"after {by.seconds:.0f} s there is still {late.waiting_for}"
+        return ""
+
+    def _do(self, action: Action, by: Deadline) -> None:
+        if self._switch is None or not self._switch.can(action):
+            raise MissingCapability(self.config.name, ["power"])
+        said = self._switch.do(action, by=by)
+        self.note(f"power {action}: {said or 'done'}")
+
+    @property
+    def _seconds(self) -> float:
+        return self.config.power.answer_seconds if self.config.power is not None else 0.0

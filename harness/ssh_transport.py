@@ -10,8 +10,8 @@ import base64
 import binascii
 import contextlib
 import hashlib
-import signal
 import select
+import signal
 import socket
 import threading
 from collections.abc import Callable

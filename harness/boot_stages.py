@@ -10,6 +10,7 @@ What the box prints is not trusted: lines and quotes are bounded, each line is s
 from __future__ import annotations
 
 import heapq
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -22,6 +23,8 @@ MOST_TEXT = 1024
 """Characters of a line that are searched."""
 AT_ONCE = 0.02
 """Seconds: a whole boot within these was handed over as one piece, so its times say nothing."""
+
+_OLD_PROMPT = re.compile(r"^[\w.-]{1,64} login: ?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,40 +118,58 @@ def boots(lines: Iterable[ConsoleLine], *, own: Sequence[Marker] = ()) -> list[B
 
 
 def boot_since(
-    lines: Iterable[ConsoleLine], power_on: float, *, own: Sequence[Marker] = ()
+    uarts: Iterable[Iterable[ConsoleLine]], power_on: float, *, own: Sequence[Marker] = ()
 ) -> Boot:
     """The boot that power at ``power_on`` (monotonic seconds) began; earlier lines are left out.
 
-    A box that restarts by itself in between shows its last start, still timed from power-on.
+    Give what each UART's ``lines(since=power_on)`` returned. A box that restarts by itself in
+    between shows its last start, still timed from power-on.
     """
     markers = (*own, *MARKERS)
-    parts = list(_split((line for line in lines if line.at >= power_on), markers))
+    lines = merged(*(_after(uart, power_on) for uart in uarts))
+    parts = list(_split(lines, markers))
     return _boot(parts[-1] if parts else [], power_on, markers)
+
+
+def _after(lines: Iterable[ConsoleLine], power_on: float) -> list[ConsoleLine]:
+    """Without what came before; but a prompt that stood there when power came has the new boot's
+    first words behind it, which came no later than the next line."""
+    kept = list(lines)
+    late = [line for line in kept if line.at >= power_on]
+    if len(kept) - len(late) != 1:
+        return late
+    text = _OLD_PROMPT.sub("", kept[0].text)
+    return [ConsoleLine(late[0].at if late else power_on, text), *late]
 
 
 def _split(lines: Iterable[ConsoleLine], markers: Sequence[Marker]) -> Iterable[list[ConsoleLine]]:
     part: list[ConsoleLine] = []
     greeted: set[Marker] = set()
-    furthest = -1
+    ranks: set[int] = set()
     for line in lines:
         marker = _marker(line.text, markers)
         if marker is not None:
-            rank = marker.stage.rank
-            again = marker in greeted
-            # Linux was up: firmware that greets now belongs to the next boot.
-            restarted = furthest >= Stage.KERNEL.rank > rank
-            first = rank == Stage.FIRST.rank < furthest
-            if marker.greeting and (again or restarted or first):
-                yield part
-                part, greeted, furthest = [], set(), -1
-            elif marker.greeting and furthest < 0:
+            if marker.greeting and not ranks:
                 part = []  # the tail of an earlier life, or noise
+            elif ranks and _begins_another(marker, marker in greeted, ranks):
+                yield part
+                part, greeted, ranks = [], set(), set()
             if marker.greeting:
                 greeted.add(marker)
-            furthest = max(furthest, rank)
+            ranks.add(marker.stage.rank)
         part.append(line)
-    if furthest >= 0 or any(line.text.strip() for line in part):
+    if ranks or any(line.text.strip() for line in part):
         yield part
+
+
+def _begins_another(marker: Marker, again: bool, ranks: set[int]) -> bool:
+    """Only the earliest stage that a box shows can: U-Boot's greeting may be its ``version``."""
+    rank = marker.stage.rank
+    if rank == Stage.FIRST.rank < max(ranks):
+        return True
+    return (
+        marker.greeting and rank <= min(ranks) and (again or max(ranks) >= Stage.KERNEL.rank > rank)
+    )
 
 
 def _boot(lines: list[ConsoleLine], power_on: float | None, markers: Sequence[Marker]) -> Boot:
@@ -183,7 +204,7 @@ def _is_timed(said: Sequence[ConsoleLine]) -> bool:
 
 def _stages(began: dict[Stage, ConsoleLine], origin: float) -> tuple[StageSeen, ...]:
     order = sorted(began, key=lambda stage: (began[stage].at, stage.rank))
-    ends: list[float | None] = [*(began[stage].at for stage in order[1:]), None]
+    ends: list[float | None] = [began[stage].at for stage in order[1:]]
     return tuple(
         StageSeen(
             stage,
@@ -191,7 +212,7 @@ def _stages(began: dict[Stage, ConsoleLine], origin: float) -> tuple[StageSeen, 
             None if end is None else end - began[stage].at,
             quote(began[stage].text),
         )
-        for stage, end in zip(order, ends, strict=True)
+        for stage, end in zip(order, [*ends, None], strict=False)
     )
 
 

@@ -39,7 +39,10 @@ TRIES = 4
 _ANYTHING = re.compile(rb".+", re.DOTALL)
 _INTERRUPT = b"\x03"
 _BANNER = re.compile(rb"(?<![ -~])U-Boot (\d{4}\.\d\d[ -~]{0,120})")
-_BEGUN = re.compile(rb"U-Boot \d{4}\.\d\d|Hit any key to stop autoboot")
+_COUNTDOWN = b"Hit any key to stop autoboot"
+_CONTINUED = b"\r\n> "
+"""U-Boot's shell wants the rest of a command (CONFIG_SYS_PROMPT_HUSH_PS2)."""
+_BEGUN = re.compile(rb"U-Boot \d{4}\.\d\d|" + _COUNTDOWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +125,13 @@ class UBoot:
         while not (found := end.search(self._heard)):
             if len(self._heard) > MOST_OUTPUT:
                 raise BadFrame(f"U-Boot's {command!r} printed more than {MOST_OUTPUT} bytes")
-            if _BEGUN.search(self._heard, 2 + len(nonce)):
+            if _COUNTDOWN in self._heard:
                 raise LinkLost(f"U-Boot restarted under {command!r}")
             by.left(f"the end of U-Boot's {command!r}")
-            if self._heard.endswith(b"\r\n" + self._prompt) and self._silence(by):
+            waits = self._heard.endswith((b"\r\n" + self._prompt, _CONTINUED))
+            if waits and self._silence(by):
                 said = printable(self._heard[-200:].decode(errors="replace")).strip()
+                self._settle(by)
                 raise BadFrame(f"U-Boot did not run {command!r} to its end: {said!r}")
             self._listen(by.sooner(1.0))
         begin = b"\r\n+" + nonce.encode() + b"\r\n"

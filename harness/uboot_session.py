@@ -40,7 +40,7 @@ def held_in_uboot(
         try:
             yield uboot
         finally:
-            power.go_on(lambda: uboot.boot(by=by.sooner(_GOES_ON_SECONDS)))
+            power.go_on(lambda: uboot.boot(by=Deadline.after(_GOES_ON_SECONDS)))
     finally:
         power.join()
     power.check()

@@ -1,0 +1,145 @@
+"""TLS in this process: Python's own, with no client certificate or one whose key is a file."""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.deadline import Deadline
+from harness.errors import BadInput, DeadlineExpired, LinkLost, Unreachable
+from harness.secret import Secret
+from provisioning.http_errors import ServiceRefused, UntrustedServer
+
+
+@dataclass(frozen=True, slots=True)
+class FileIdentity:
+    """A certificate with its issuers (PEM, leaf first) and its key (PEM), both in files."""
+
+    chain: Path
+    key: Path
+    password: Callable[[], Secret] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TlsConnector:
+    """Implements ``Connector``.
+
+    ``trusted``: PEM text of the roots that may vouch for the server; None: the system's.
+    ``bindable``: no TLS 1.3, so that there is a tls-unique (RFC 5929 ends with TLS 1.2).
+    """
+
+    trusted: str | None = None
+    identity: FileIdentity | None = None
+    bindable: bool = False
+
+    def connect(self, host: str, port: int, *, by: Deadline) -> TlsConnection:
+        context = self._context()
+        what = f"{host}:{port}"
+        try:
+            plain = socket.create_connection((host, port), timeout=by.left(f"{what} to answer"))
+        except TimeoutError:
+            raise DeadlineExpired(f"{what} to answer", by.seconds) from None
+        except OSError as problem:
+            raise Unreachable(f"{what} cannot be reached: {problem}") from problem
+        try:
+            plain.settimeout(by.left(f"TLS with {what}"))
+            secured = context.wrap_socket(plain, server_hostname=host, suppress_ragged_eofs=False)
+        except BaseException as problem:
+            plain.close()
+            raise _judged(what, problem, by) from problem
+        return TlsConnection(secured, what)
+
+    def _context(self) -> ssl.SSLContext:
+        try:
+            context = ssl.create_default_context(cadata=self.trusted)
+        except ssl.SSLError:
+            raise BadInput(
+                where="the trusted certificates", key="the text", value="(not PEM)", expected="PEM"
+            ) from None
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if self.bindable:
+            context.maximum_version = ssl.TLSVersion.TLSv1_2
+        if self.identity is not None:
+            self._load(context, self.identity)
+        return context
+
+    @staticmethod
+    def _load(context: ssl.SSLContext, mine: FileIdentity) -> None:
+        # Without a callback OpenSSL would ask for an encrypted key's password on the terminal.
+        password = mine.password
+        try:
+            context.load_cert_chain(
+                mine.chain, mine.key, lambda: password().reveal() if password else b""
+            )
+        except (OSError, ssl.SSLError) as problem:
+            raise BadInput(
+                where=str(mine.chain),
+                key=f"with key {mine.key}",
+                value=problem.strerror or type(problem).__name__,
+                expected="a certificate chain and its key, PEM",
+            ) from None
+
+
+class TlsConnection:
+    """Implements ``Connection`` over an SSLSocket."""
+
+    def __init__(self, secured: ssl.SSLSocket, what: str) -> None:
+        self._socket, self._what = secured, what
+
+    @property
+    def tls_unique(self) -> bytes | None:
+        if self._socket.version() == "TLSv1.3":
+            return None  # OpenSSL would give the first Finished all the same: no binding
+        return self._socket.get_channel_binding("tls-unique")
+
+    def send(self, data: bytes, *, by: Deadline) -> None:
+        view = memoryview(data)
+        try:
+            while view:
+                self._socket.settimeout(by.left(f"{self._what} to take a request"))
+                view = view[self._socket.send(view) :]
+        except OSError as problem:
+            raise _judged(self._what, problem, by) from problem
+
+    def receive(self, most: int, *, by: Deadline) -> bytes:
+        try:
+            self._socket.settimeout(by.left(f"{self._what} to answer"))
+            return self._socket.recv(most)
+        except OSError as problem:
+            raise _judged(self._what, problem, by) from problem
+
+    def readable(self) -> bool:
+        return bool(self._socket.pending() or select.select([self._socket], [], [], 0)[0])
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def _judged(what: str, problem: BaseException, by: Deadline) -> BaseException:
+    """The error of ours that says what an OSError of a TLS socket means; others as they are."""
+    match problem:
+        case TimeoutError():
+            return DeadlineExpired(f"{what} to answer", by.seconds)
+        case ssl.SSLCertVerificationError():
+            return UntrustedServer(what, problem.verify_message)
+        case ssl.SSLEOFError() | ssl.SSLZeroReturnError():
+            return LinkLost(f"{what} ended the connection without a goodbye (close_notify)")
+        case ssl.SSLError() if "ALERT" in (problem.reason or ""):
+            return refused_in_tls(what, (problem.reason or "").replace("_", " ").lower())
+        case OSError():
+            return LinkLost(f"the connection with {what} broke: {problem}")
+    return problem
+
+
+def refused_in_tls(what: str, alert: str) -> ServiceRefused:
+    """A fatal alert of the server: it is about our certificate far more often than not."""
+    return ServiceRefused(
+        f"TLS with {what}",
+        alert,
+        hint="A server says so when it wants a client certificate and got none, or one whose"
+        " issuer it does not know, or that has ended.",
+    )

@@ -51,8 +51,14 @@ def hold_bench(
         rig.open(by=by)
         confirm_serial(rig, by=by)
         undo.pop_all()
+    return holding_of(rig, progress=progress)
+
+
+def holding_of(rig: BenchRig, *, progress: Callable[[str], None] = lambda what: None) -> Holding:
+    """What the composition root needs of a rig that is on."""
+    config = rig.config
     return Holding(
-        serial=serial,
+        serial=rig.serial,
         rig=rig,
         endpoint=rig.endpoint,
         consoles=rig.lines.consoles,
@@ -71,6 +77,7 @@ def hold_rig(
     *,
     serial: str,
     progress: Callable[[str], None] = lambda what: None,
+    even_quarantined: bool = False,
 ) -> BenchRig:
     """The bench's rig, locked and still untouched; its ``close`` gives the lock back.
 
@@ -78,7 +85,8 @@ def hold_rig(
     file may have another name for the same box. Raises RigError (quarantine), BenchHeld.
     """
     directory = lab_directory(config.lab_directory)
-    refuse(directory, config.name)
+    if not even_quarantined:
+        refuse(directory, config.name)
     vitals = Vitals(config.name)
     with ExitStack() as held:
         for name in dict.fromkeys((config.name, f"serial-{_file_name(serial)}")):

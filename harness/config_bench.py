@@ -52,6 +52,7 @@ class BenchConfig:
     serial: str | None = None
     preset: str = ""
     console: ConsoleAccount | None = None
+    console_tty: str = "/dev/console"
     power: PowerConfig | None = None
     layout: Layout = field(default_factory=Layout)
     serial_paths: tuple[str, ...] = SERIAL_PATHS
@@ -83,6 +84,7 @@ def read_bench(values: Mapping[str, object], *, where: str, name: str) -> BenchC
         serial=table.text("serial") if "serial" in table else None,
         preset=preset.name,
         console=_console(table.table_or_none("console"), preset),
+        console_tty=table.text_or("console_tty", "/dev/console"),
         power=read_power(power) if power is not None else None,
         layout=_layout(table.table_or_none("layout")),
         serial_paths=table.texts_or("serial_paths", SERIAL_PATHS),

@@ -19,7 +19,7 @@ from enum import Enum
 from pathlib import Path
 
 from harness.deadline import Deadline
-from harness.errors import TrustBoxError
+from harness.errors import Misuse, TrustBoxError
 from harness.target import Target
 from provisioning.authority import Authority
 from provisioning.journal import Journal
@@ -126,6 +126,11 @@ def _outcome(step: EffectStep | LookStep, work: Work, journal: Journal) -> tuple
     already = step.probe(work, by)
     if already is not None:
         return Outcome.ALREADY, already
+    if getattr(step, "lasting", False) and not work.box.target.lasting:
+        raise Misuse(
+            f"{step.name} cannot be undone, and nobody permitted it for {work.box.target.serial}",
+            hint=f"If it is meant: --lasting {work.box.target.serial}",
+        )
     journal.add(step.name, "intent", step.doing)
     step.act(work, by)
     return Outcome.DONE, step.confirm(work, by)

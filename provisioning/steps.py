@@ -3,6 +3,9 @@
 An effect step makes something so. ``probe`` changes nothing and says what is so already, or None;
 ``act`` makes it so; ``confirm`` looks again and says what is now true, or raises. A look step only
 looks, on every run. Both say things in sentences that people read.
+
+An effect step that cannot be undone (fuses, flash, a token's wipe) has ``lasting = True``: it acts
+only where ``--lasting`` named the box.
 """
 
 from __future__ import annotations

@@ -21,7 +21,16 @@ TargetName = Annotated[
 ]
 Serial = Annotated[
     str | None,
-    typer.Option(help="The box's serial number, where the target's own is not meant: TB-…"),
+    typer.Option(
+        help="The box's serial number: TB-…. A bench needs it, and its box must report the same."
+    ),
+]
+Lasting = Annotated[
+    str | None,
+    typer.Option(
+        help="Permit what cannot be undone, for the box with this serial number: TB-…",
+        metavar="TB-…",
+    ),
 ]
 TargetsFile = Annotated[
     Path | None, typer.Option("--targets", help="A targets.toml to use instead of yours.")
@@ -31,12 +40,23 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on stdout.
 
 @contextmanager
 def opened(
-    name: str, serial: str | None, config: Path | None, *, progress: Callable[[str], None]
+    name: str,
+    serial: str | None,
+    config: Path | None,
+    *,
+    progress: Callable[[str], None],
+    lasting: str | None = None,
 ) -> Iterator[Target]:
     """The box itself: what is done to it lasts."""
     by = Deadline.after(OPEN_SECONDS)
     with open_target(
-        name, serial=serial, fresh=False, by=by, config=config, progress=progress
+        name,
+        serial=serial,
+        lasting=lasting,
+        fresh=False,
+        by=by,
+        config=config,
+        progress=progress,
     ) as target:
         yield target
 

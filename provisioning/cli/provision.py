@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.status import Status
 
-from provisioning.cli.options import AsJson, Serial, TargetName, TargetsFile, opened
+from provisioning.cli.options import AsJson, Lasting, Serial, TargetName, TargetsFile, opened
 from provisioning.plan import read_plan
 from provisioning.report import as_data, as_text
 from provisioning.run import Outcome, StepReport, Watcher
@@ -31,6 +31,7 @@ def provision(
     plan: Annotated[Path, typer.Argument(help="A plan (trustbox plan example prints one).")],
     target: TargetName = "emulator",
     serial: Serial = None,
+    lasting: Lasting = None,
     config: TargetsFile = None,
     out: Annotated[
         Path | None, typer.Option(help="Directory for this box's record; default: your data.")
@@ -50,7 +51,7 @@ def provision(
     terminal = Console(stderr=True, highlight=False)
     with terminal.status("opening the box") as status:
         say = Progress(terminal, status)
-        with opened(target, serial, config, progress=say.line) as box:
+        with opened(target, serial, config, progress=say.line, lasting=lasting) as box:
             say.ready(box.serial)
             done = run(box, wanted, station, watcher=say, records=out and out.absolute())
     typer.echo(json.dumps(as_data(done)) if as_json else as_text(done))

@@ -1,24 +1,121 @@
-"""``trustbox targets``: which boxes there are."""
+"""``trustbox targets``: which boxes there are, and whether a bench's entry is true."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.markup import escape
 
-from harness.config import load_targets, user_file
-from provisioning.cli.options import AsJson, TargetsFile
+from harness.bench_check import Check, Verdict, check_bench, exit_status
+from harness.bench_lab import lab_directory
+from harness.bench_lock import BenchHeld, BenchLock
+from harness.bench_quarantine import quarantined
+from harness.bench_quarantine import release as lift
+from harness.config import TargetConfig, choose_bench, load_targets, user_file
+from harness.config_bench import BenchConfig
+from provisioning.cli.options import AsJson, Serial, TargetsFile
 
 app = typer.Typer(help="The boxes that --target can name.", no_args_is_help=True)
+
+_SIGNS = {
+    Verdict.PASS: "[green]pass[/]   ",
+    Verdict.FAIL: "[red]fail[/]   ",
+    Verdict.SKIPPED: "[yellow]skipped[/]",
+}
+Name = Annotated[str, typer.Argument(help="A bench, by its name in targets.toml.")]
 
 
 @app.command("list")
 def list_targets(config: TargetsFile = None, as_json: AsJson = False) -> None:
-    """Name, kind and serial number of every target."""
-    found = load_targets(config)
+    """Name, kind, place and serial number of every target; who holds a bench; quarantines."""
+    found = {name: _told(target) for name, target in sorted(load_targets(config).items())}
     if as_json:
-        typer.echo(json.dumps({t.name: {"serial": t.serial} for t in found.values()}))
+        typer.echo(json.dumps(found))
         return
-    for target in found.values():
-        typer.echo(f"{target.name:20} {target.serial}")
+    for name, told in found.items():
+        state = f"  {told['state']}" if told.get("state", "free") != "free" else ""
+        place = f"  {told['place']}" if told.get("place") else ""
+        typer.echo(f"{name:20} {told['kind']:8} {told['serial'] or '-':14}{place}{state}")
     typer.echo(f"targets of your own are read from {config or user_file()}", err=True)
+
+
+@app.command()
+def check(
+    name: Name,
+    serial: Serial = None,
+    power: Annotated[
+        bool, typer.Option("--power", help="Cut the box's power and see that it goes off.")
+    ] = False,
+    config: TargetsFile = None,
+    as_json: AsJson = False,
+) -> None:
+    """Prove every line of a bench's entry, and say how to mend what is wrong.
+
+    The exit status is 0 when nothing failed, else that of the first failure.
+    """
+    bench = choose_bench(name, config)
+    terminal = Console(stderr=True, highlight=False)
+    checks: list[Check] = []
+    with terminal.status("holding the bench") as status:
+        looked = check_bench(
+            bench, serial=serial, power=power, progress=lambda what: status.update(escape(what))
+        )
+        for one in looked:
+            checks.append(one)
+            if not as_json:
+                _show(one, terminal)
+    if as_json:
+        ok = not exit_status(checks)
+        told = [one.to_dict() for one in checks]
+        typer.echo(json.dumps({"target": name, "serial": serial, "ok": ok, "checks": told}))
+    else:
+        typer.echo(_sum(name, checks))
+    raise typer.Exit(exit_status(checks))
+
+
+@app.command()
+def release(name: Name, config: TargetsFile = None) -> None:
+    """Lift a bench's quarantine: somebody has looked at the box, and it is well."""
+    bench = choose_bench(name, config)
+    mark = lift(lab_directory(bench.lab_directory), name)
+    typer.echo(f"released: {mark}" if mark else f"{name} was not in quarantine")
+
+
+def _show(one: Check, terminal: Console) -> None:
+    terminal.print(f"{_SIGNS[one.verdict]} {one.name:15}", end="")
+    terminal.print(one.said, markup=False, soft_wrap=True)
+    if one.mend:
+        terminal.print(f"                        {one.mend}", markup=False, style="dim")
+
+
+def _sum(name: str, checks: list[Check]) -> str:
+    counts = {verdict: sum(one.verdict is verdict for one in checks) for verdict in Verdict}
+    told = ", ".join(f"{count} {verdict.value}" for verdict, count in counts.items() if count)
+    return f"{name}: {told}"
+
+
+def _told(target: TargetConfig) -> dict[str, str | None]:
+    if not isinstance(target, BenchConfig):
+        return {"kind": "emulator", "serial": target.serial, "profile": target.profile}
+    return {
+        "kind": "bench",
+        "serial": target.serial,
+        "preset": target.preset,
+        "place": f"{target.endpoint.host}:{target.endpoint.port}",
+        "state": _state(target.name, lab_directory(target.lab_directory)),
+    }
+
+
+def _state(name: str, lab: Path) -> str:
+    mark = quarantined(lab, name)
+    if mark is not None:
+        return f"in quarantine: {mark}"
+    try:
+        owner = BenchLock(lab, name).look()
+    except BenchHeld as held:
+        return held.message
+    return f"held by {owner}" if owner is not None else "free"

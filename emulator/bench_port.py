@@ -56,6 +56,8 @@ class Passage:
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RD)  # wakes the thread that reads here
             end.close()
+        for thread in self._threads:
+            thread.join(_CONNECT_SECONDS)
 
     def _carry(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):
@@ -82,11 +84,12 @@ class BenchPort:
         self._lock = threading.Lock()
         self._listener: socket.socket | None = None
         self._passages: list[Passage] = []
+        self._thread: threading.Thread | None = None
         # Bound and not listening: nobody else gets the number, and callers are refused.
         try:
-            self._reserved = _bound(wanted)
+            self._reserved = _reserved(wanted)
         except OSError:
-            self._reserved = _bound(0)
+            self._reserved = _reserved(0)
         self.number = int(self._reserved.getsockname()[1])
 
     def open(self) -> None:
@@ -95,11 +98,11 @@ class BenchPort:
             if self._listener is not None:
                 return
             self._end_passages()
-            self._listener = _bound(self.number)
-            self._listener.listen(_AT_ONCE)
-            threading.Thread(
+            self._listener = _listener(self.number)
+            self._thread = threading.Thread(
                 target=self._accept, args=(self._listener,), name="bench-ssh", daemon=True
-            ).start()
+            )
+            self._thread.start()
 
     def power_lost(self) -> None:
         """Call it *before* QEMU is killed: its end must not look like a goodbye."""
@@ -112,7 +115,9 @@ class BenchPort:
         with self._lock:
             self._refuse()
             self._end_passages()
-            self._reserved.close()
+        if self._thread is not None:
+            self._thread.join(_CONNECT_SECONDS)
+        self._reserved.close()
 
     def _refuse(self) -> None:
         listener, self._listener = self._listener, None
@@ -145,13 +150,25 @@ class BenchPort:
                     self._passages.append(Passage(outer, inner))
 
 
-def _bound(port: int) -> socket.socket:
+def _reserved(port: int) -> socket.socket:
+    """Fails when anybody has the port, then lets this user's own listener share it."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
-        # Both of ours may have the number: the one that keeps it and the one that listens.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((_HOST, port))
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _listener(port: int) -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind((_HOST, port))
+        sock.listen(_AT_ONCE)
     except BaseException:
         sock.close()
         raise

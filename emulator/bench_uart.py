@@ -53,6 +53,9 @@ class BenchUart:
             thread.start()
 
     def close(self) -> None:
+        """Safe to call twice."""
+        if self._closed.is_set():
+            return
         self._closed.set()
         for thread in self._threads:
             thread.join()

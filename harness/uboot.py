@@ -34,6 +34,8 @@ MOST_OUTPUT = 256 * 1024
 KEY_SECONDS = 0.05
 ECHO_SECONDS = 2.0
 QUIET_SECONDS = 0.3
+IDLE_SECONDS = 2.0
+"""What only reads answers at once."""
 TRIES = 4
 
 _ANYTHING = re.compile(rb".+", re.DOTALL)
@@ -117,39 +119,18 @@ class UBoot:
         it did run, and its outcome is not known. A byte that changed inside the answer is not
         noticed: ``read`` notices it.
         """
-        nonce = secrets.token_hex(4)
-        line = f"echo +{nonce}; {command}; echo ={nonce},$?"
-        self._type(line, by)
-        self._console.send(b"\r")
-        end = re.compile(rb"=" + nonce.encode() + rb",(\d{1,3})\r\n" + re.escape(self._prompt))
-        while not (found := end.search(self._heard)):
-            if len(self._heard) > MOST_OUTPUT:
-                raise BadFrame(f"U-Boot's {command!r} printed more than {MOST_OUTPUT} bytes")
-            if _COUNTDOWN in self._heard:
-                raise LinkLost(f"U-Boot restarted under {command!r}")
-            by.left(f"the end of U-Boot's {command!r}")
-            waits = self._heard.endswith((b"\r\n" + self._prompt, _CONTINUED))
-            if waits and self._silence(by):
-                said = printable(self._heard[-200:].decode(errors="replace")).strip()
-                self._settle(by)
-                raise BadFrame(f"U-Boot did not run {command!r} to its end: {said!r}")
-            self._listen(by.sooner(1.0))
-        begin = b"\r\n+" + nonce.encode() + b"\r\n"
-        if not self._heard.startswith(begin) or found.end() != len(self._heard):
-            raise BadFrame(f"the answer to U-Boot's {command!r} is damaged")
-        body = bytes(self._heard[len(begin) : found.start()])
-        answer = Answer(command, int(found[1]), _text(body, command))
+        answer = self._exchange(command, by, idle=by.seconds)
         return _checked(answer) if check else answer
 
     def read(self, command: str, *, by: Deadline, check: bool = True) -> Answer:
         """``run`` for what only reads: repeated until two answers in a row are the same.
 
-        Raises BadFrame when there are none in five.
+        For commands that answer at once. Raises BadFrame when there are none in five.
         """
         before: Answer | None = None
         for _ in range(TRIES + 1):
             try:
-                answer = self.run(command, by=by, check=False)
+                answer = self._exchange(command, by, idle=IDLE_SECONDS)
             except BadFrame:
                 self._settle(by)
                 before = None
@@ -188,6 +169,32 @@ class UBoot:
     def reset(self, *, by: Deadline) -> None:
         """Restart the box; returns when U-Boot took the order."""
         self._leave("reset", by)
+
+    def _exchange(self, command: str, by: Deadline, *, idle: float) -> Answer:
+        """``idle``: seconds of silence after which the answer's end is taken for lost."""
+        nonce = secrets.token_hex(4)
+        line = f"echo +{nonce}; {command}; echo ={nonce},$?"
+        self._type(line, by)
+        self._console.send(b"\r")
+        end = re.compile(rb"=" + nonce.encode() + rb",(\d{1,3})\r\n" + re.escape(self._prompt))
+        while not (found := end.search(self._heard)):
+            if len(self._heard) > MOST_OUTPUT:
+                raise BadFrame(f"U-Boot's {command!r} printed more than {MOST_OUTPUT} bytes")
+            if _COUNTDOWN in self._heard:
+                raise LinkLost(f"U-Boot restarted under {command!r}")
+            by.left(f"the end of U-Boot's {command!r}")
+            waits = self._heard.endswith((b"\r\n" + self._prompt, _CONTINUED))
+            if waits and self._silence(by):
+                said = printable(self._heard[-200:].decode(errors="replace")).strip()
+                self._settle(by)
+                raise BadFrame(f"U-Boot did not run {command!r} to its end: {said!r}")
+            if self._silence(by, idle):
+                raise BadFrame(f"the end of the answer to U-Boot's {command!r} is missing")
+        begin = b"\r\n+" + nonce.encode() + b"\r\n"
+        if not self._heard.startswith(begin) or found.end() != len(self._heard):
+            raise BadFrame(f"the answer to U-Boot's {command!r} is damaged")
+        body = bytes(self._heard[len(begin) : found.start()])
+        return Answer(command, int(found[1]), _text(body, command))
 
     def _leave(self, command: str, by: Deadline) -> None:
         self._type(command, by)
@@ -232,10 +239,10 @@ class UBoot:
             by.left("U-Boot's prompt")
         raise BadFrame("U-Boot shows no prompt on its console")
 
-    def _silence(self, by: Deadline) -> bool:
-        """Whether nothing came for a while; what came is kept."""
+    def _silence(self, by: Deadline, seconds: float = QUIET_SECONDS) -> bool:
+        """Whether nothing came for that long; what came is kept."""
         before = len(self._heard)
-        self._listen(by.sooner(QUIET_SECONDS))
+        self._listen(by.sooner(seconds))
         return len(self._heard) == before
 
     def _listen(self, until: Deadline) -> None:

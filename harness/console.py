@@ -197,6 +197,10 @@ class SerialConsole:
         """How many bytes were recorded so far: the offset of the next one."""
         return self._recording.end
 
+    def recent(self, most: int) -> bytes:
+        """The last bytes recorded, at most ``most`` of them."""
+        return self._recording.since(self._recording.end - most)[1]
+
     def follow(self, offset: int, *, by: Deadline) -> tuple[int, bytes]:
         """What was recorded from ``offset`` on, at least a byte, and the offset behind it.
 

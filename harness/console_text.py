@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 from harness.console_signs import last_line
 
@@ -18,6 +19,7 @@ class ConsoleText:
         self._base = 0
         self._hidden = b""
         self._held = b""
+        self._last = time.monotonic()
         self.lines = 0
 
     @property
@@ -25,9 +27,16 @@ class ConsoleText:
         with self.changed:
             return self._base + len(self._bytes)
 
+    @property
+    def idle_since(self) -> float:
+        """When the last text came (monotonic seconds); when this was made, if none did."""
+        with self.changed:
+            return self._last
+
     def append(self, data: bytes) -> None:
         with self.changed:
             self._bytes += data
+            self._last = time.monotonic()
             self.lines += data.count(b"\n")
             surplus = len(self._bytes) - MOST_KEPT
             if surplus > MOST_KEPT:

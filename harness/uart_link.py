@@ -102,8 +102,9 @@ class UartLink:
         self._engage()
         with self._changed:
             self._sender.put(data)
-        while self._step("the box to take its input", by) or self._sender.waiting > FULL:
-            pass
+        what = "the box to take its input"
+        while self._step(what, by) or not self._taken():
+            self._wait(what, by, for_input=False)
 
     def receive(self, most: int, *, by: Deadline) -> bytes:
         """1 to ``most`` bytes. Raises LinkLost, BoxDied, DeadlineExpired."""
@@ -201,6 +202,10 @@ class UartLink:
             if now - self._engaged > 0 and not self._sender.unconfirmed:
                 self._engaged = now
 
+    def _taken(self) -> bool:
+        with self._changed:
+            return self._sender.waiting <= FULL
+
     def _step(self, what: str, by: Deadline) -> bool:
         """Send what is due; whether there was something."""
         with self._changed:
@@ -210,9 +215,11 @@ class UartLink:
             self._write(frames)
         return bool(frames)
 
-    def _wait(self, what: str, by: Deadline) -> None:
+    def _wait(self, what: str, by: Deadline, *, for_input: bool = True) -> None:
+        """Until something came or is due. ``_check`` follows, so a spurious end does no harm."""
         with self._changed:
-            if self._inbox or self._why_lost or self._answer_due:
+            here = self._inbox if for_input else self._sender.waiting <= FULL
+            if here or self._why_lost or self._answer_due or self._sender.more:
                 return
             now = time.monotonic()
             times = [self._engaged + self._silence, now + self._silence / 4]
@@ -271,7 +278,7 @@ class UartLink:
         silent = now - max(self._any, self._heard, self._engaged)
         if silent >= self._silence or quiet >= 4 * self._silence:
             self._why_lost = self._why_lost or f"the box said nothing for {quiet:.1f} s"
-        late = self._limit is not None and self._limit.expired and not self._limit.at == by.at
+        late = self._limit is not None and self._limit.expired and self._limit.at != by.at
         if late and now - self._heard > PING_SECONDS:
             self._why_lost = self._why_lost or f"the box said nothing for {now - self._heard:.1f} s"
         if self._why_lost:

@@ -17,13 +17,15 @@
 #define LEAVE_MS 300000
 #define LINE_ENDS 3u
 #define ACK_BYTES 512u
+#define ACK_MS 15
 
 static struct {
 	bool used, tty;
 	int fd_in, fd_out;
 	uint32_t nonce;
 	uint16_t seen;
-	bool ack_now;
+	bool ack_now, ack_soon;
+	long ack_at;
 	uint32_t acknowledged;		/* the last that we told */
 	unsigned line_ends;
 	long heard, said;
@@ -145,8 +147,13 @@ static void handle(const struct link_head *head, const uint8_t *payload, size_t 
 		    in_expected() - uart.acknowledged >= ACK_BYTES)
 			uart.ack_now = true;
 	}
-	if ((head->kind & LINK_PUSH) || kind == LINK_RESET)
+	if (kind == LINK_RESET || (kind == LINK_ACK && (head->kind & LINK_PUSH)))
 		uart.ack_now = true;
+	/* An answer is likely to follow at once, and takes the acknowledgement along. */
+	if (kind == LINK_DATA && (head->kind & LINK_PUSH) && !uart.ack_soon) {
+		uart.ack_soon = true;
+		uart.ack_at = uart.heard + ACK_MS;
+	}
 	if (kind == LINK_ACK || kind == LINK_DATA)
 		out_acknowledged(head->ack, head->seen, payload, kind == LINK_ACK ? size : 0);
 }
@@ -198,6 +205,7 @@ static void say(uint8_t kind, const uint8_t *payload, size_t size, uint32_t offs
 	uart.line_start = 0;
 	uart.line_end = link_encode(&head, payload, size, uart.line);
 	uart.acknowledged = head.ack;
+	uart.ack_now = uart.ack_soon = false;
 	uart.said = now_ms();
 }
 
@@ -219,12 +227,10 @@ static bool something_to_say(void)
 	/* A gap is told at once; an acknowledgement goes along with any data that is due. */
 	if (!(uart.ack_now && size) && out_due(&at, &size, &offset, &tx, &last)) {
 		say(last ? LINK_DATA | LINK_PUSH : LINK_DATA, at, size, offset, tx);
-		uart.ack_now = false;
 		return true;
 	}
-	if (uart.ack_now || (heart_beats() && now_ms() - uart.said >= HEARTBEAT_MS)) {
+	if (uart.ack_now || (uart.ack_soon && now_ms() >= uart.ack_at) || (heart_beats() && now_ms() - uart.said >= HEARTBEAT_MS)) {
 		say(LINK_ACK, ranges, in_ranges(ranges), 0, 0);
-		uart.ack_now = false;
 		return true;
 	}
 	return false;
@@ -268,5 +274,7 @@ int uart_wait_ms(void)
 		left = uart.said + HEARTBEAT_MS - now;
 	if (out >= 0 && out < left)
 		left = out;
+	if (uart.ack_soon && uart.ack_at - now < left)
+		left = uart.ack_at - now;
 	return left > 0 ? (int)left : 0;
 }

@@ -98,23 +98,33 @@ MARKERS: tuple[Marker, ...] = (
 """Looked for in this order; the first that matches names a line's stage."""
 
 
-def own_markers(table: Mapping[str, str], *, where: str) -> tuple[Marker, ...]:
+def own_markers(
+    table: Mapping[str, str], *, where: str, under: str = "boot_stages"
+) -> tuple[Marker, ...]:
     """Markers from a targets entry: stage name to regular expression, searched in each line.
 
     Stage names are those of ``Stage`` in lower case: ``first``, ``monitor``, ``optee``, ``uboot``,
-    ``kernel``, ``ready``. Raises BadInput naming ``where``.
+    ``kernel``, ``ready``. Raises BadInput naming the file
+    ``where`` and the key, below ``under``.
     """
     names = {stage.name.lower(): stage for stage in Stage}
     found = []
     for name, pattern in table.items():
         if name not in names:
-            raise BadInput(where=where, key=name, value=pattern, expected=f"one of {sorted(names)}")
+            raise BadInput(
+                where=where,
+                key=f"{under}.{name}",
+                value=pattern,
+                expected=f"one of {sorted(names)}",
+            )
         if not pattern or len(pattern) > LONGEST_PATTERN:
             expected = f"a regular expression of 1 to {LONGEST_PATTERN} characters"
-            raise BadInput(where=where, key=name, value=pattern, expected=expected)
+            raise BadInput(where=where, key=f"{under}.{name}", value=pattern, expected=expected)
         try:
             found.append(Marker(names[name], re.compile(pattern)))
         except re.error as problem:
             expected = f"a regular expression ({problem})"
-            raise BadInput(where=where, key=name, value=pattern, expected=expected) from problem
+            raise BadInput(
+                where=where, key=f"{under}.{name}", value=pattern, expected=expected
+            ) from problem
     return tuple(found)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
+from harness.boot_markers import Marker, Stage, own_markers
 from harness.capability import Capability
 from harness.config_power import PowerConfig, read_power
 from harness.config_presets import Preset, load_presets, under
@@ -22,7 +23,7 @@ from harness.secret import Secret
 from harness.target import EvidenceLevel, Firmware, Layout, World
 
 SERIAL_PATHS = ("/etc/trustbox/serial", "/sys/firmware/devicetree/base/serial-number")
-BOOT_MARKERS = ("U-Boot ", "Booting Linux on physical CPU")
+BOOT_MARKERS = ("U-Boot SPL 2", "U-Boot 2", "Booting Linux on physical CPU")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DIGEST = re.compile(r"[0-9a-fA-F]{64}")
 _KEY_TYPE = re.compile(r"(ssh|ecdsa|sk)-[a-z0-9@.-]+")
@@ -58,6 +59,8 @@ class BenchConfig:
     serial_paths: tuple[str, ...] = SERIAL_PATHS
     promises: frozenset[Capability] = frozenset()
     boot_markers: tuple[str, ...] = BOOT_MARKERS
+    boot_stages: tuple[Marker, ...] = ()
+    """Markers of this box's own for the stages of its boot, before those that are known."""
     firmware: Firmware = field(default_factory=Firmware)
     evidence: EvidenceLevel = EvidenceLevel.HARDWARE
     lab_directory: Path | None = None
@@ -90,6 +93,7 @@ def read_bench(values: Mapping[str, object], *, where: str, name: str) -> BenchC
         serial_paths=table.texts_or("serial_paths", SERIAL_PATHS),
         promises=_promises(table),
         boot_markers=table.texts_or("boot_markers", BOOT_MARKERS),
+        boot_stages=_stages(table.table_or_none("boot_stages")),
         firmware=_firmware(table.table_or_none("firmware")),
         evidence=_evidence(table, preset),
         lab_directory=table.path("lab_directory") if "lab_directory" in table else None,
@@ -168,6 +172,16 @@ def _layout(table: Table | None) -> Layout:
                 raise table.bad(known.name, "a path on the box that begins with /")
     table.finish()
     return replace(Layout(), **paths)
+
+
+def _stages(table: Table | None) -> tuple[Marker, ...]:
+    """``optee = "a regular expression"``, one for each stage of ``harness.boot_markers``."""
+    if table is None:
+        return ()
+    names = [stage.name.lower() for stage in Stage]
+    given = {name: table.text(name) for name in names if name in table}
+    table.finish()
+    return own_markers(given, where=table.where, under=table.name)
 
 
 def _firmware(table: Table | None) -> Firmware:

@@ -158,7 +158,9 @@ def test_what_is_quoted_is_bounded_and_printable() -> None:
 
 
 def test_markers_of_one_s_own_count_first() -> None:
-    own = own_markers({"ready": r"^station \d+ ready$"}, where="bench-07.boot_stages")
+    own = own_markers(
+        {"ready": r"^station \d+ ready$"}, where="t.toml", under="bench-07.boot_stages"
+    )
 
     (boot,) = boots(timed("U-Boot 2019.10\nStarting kernel ...\nstation 7 ready"), own=own)
 
@@ -176,9 +178,10 @@ def test_markers_of_one_s_own_count_first() -> None:
 )
 def test_a_marker_that_makes_no_sense_is_refused(table: dict[str, str], expected: str) -> None:
     with pytest.raises(BadInput, match=expected) as refused:
-        own_markers(table, where="bench-07.boot_stages")
+        own_markers(table, where="t.toml", under="bench-07.boot_stages")
 
-    assert refused.value.where == "bench-07.boot_stages"
+    assert refused.value.where == "t.toml"
+    assert refused.value.key.startswith("bench-07.boot_stages.")
 
 
 def test_merging_keeps_every_line() -> None:

@@ -53,11 +53,13 @@ def check_bench(
     serial: str | None,
     power: bool = False,
     progress: Callable[[str], None] = lambda what: None,
+    patience: float = 10.0,
 ) -> Iterator[Check]:
     """Check after check, as they are done. ``power`` permits to cut the box's power.
 
-    ``progress`` hears what is being tried. Raises Misuse when ``serial`` is missing or is not the
-    entry's, before anything else. The bench is held meanwhile, and given back at the end.
+    ``progress`` hears what is being tried; ``patience`` is for what should come at once on a serial
+    line, in seconds. Raises Misuse when ``serial`` is missing or is not the entry's; nothing was
+    touched then. The bench is held meanwhile, and given back at the end.
     """
     serial = bench_serial.wanted(config.name, serial, config.serial)
     with ExitStack() as held:
@@ -72,7 +74,7 @@ def check_bench(
         ssh = SshShell(rig.endpoint, rig.vitals, History())
         held.callback(ssh.close)
         yield Check("free", Verdict.PASS, "held by this process")
-        bench, passed = Bench(rig, ssh, power, progress), {"free"}
+        bench, passed = Bench(rig, ssh, power, progress, patience), {"free"}
         for probe in PROBES:
             lacking = [name for name in probe.needs if name not in passed]
             if lacking:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Mapping
 
 import tenacity
@@ -15,7 +16,7 @@ import tenacity
 from harness.config_bench import BenchConfig
 from harness.console import SerialConsole
 from harness.deadline import Deadline
-from harness.errors import DeadlineExpired, LinkLost, Unreachable
+from harness.errors import LinkLost, Unreachable
 from harness.recording import printable
 from harness.target import World
 
@@ -60,24 +61,23 @@ class Lines:
                 return printable(line.decode(errors="replace")).strip()[:_LONGEST]
         return ""
 
-    def fall_silent(self, seconds: float, *, by: Deadline) -> None:
-        """Wait until no console has said a byte for ``seconds``; a key is sent that a living box
-        would echo. A line that ended is silent. Raises DeadlineExpired, quoting the last words."""
-        with contextlib.suppress(LinkLost):
-            self.main.send(b"\r")
-        heard = self._counts()
-        quiet = Deadline.after(seconds)
-        while not quiet.expired:
-            try:
-                left = by.slice("silence", 0.1)
-            except DeadlineExpired:
-                raise DeadlineExpired(
-                    f"talk on the console: {self._last()!r}", by.seconds
-                ) from None
-            threading.Event().wait(left)
-            now = self._counts()
-            if now != heard:
-                heard, quiet = now, Deadline.after(seconds)
+    def fall_silent(self, seconds: float, *, by: Deadline) -> str:
+        """Wait until a key brings no byte on any console within ``seconds``; a living box echoes.
+
+        A line that ended is silent. Returns "", or the last words when time is up before.
+        """
+        while True:
+            heard, quiet = self._counts(), Deadline.after(seconds)
+            with contextlib.suppress(LinkLost):
+                self.main.send(b"\r")
+            while self._counts() == heard:
+                if quiet.expired:
+                    return ""
+                threading.Event().wait(0.05)
+            if by.expired:
+                return self._last()
+            # What has begun to be said ends before the next key: one answer is not taken for two.
+            threading.Event().wait(max(0.0, quiet.at - time.monotonic()))
 
     def close(self) -> None:
         """For good; the records can still be read."""

@@ -26,7 +26,6 @@ from harness.ssh import SshShell
 from harness.ssh_transport import connect
 
 LINK_SECONDS = 20.0
-PROMPT_SECONDS = 10.0
 BOOT_SECONDS = 240.0
 _PROMPT = re.compile(rb"(?:login:|assword:|[#$>])[ ]?(?:\x1b\[[0-9;?]*[a-zA-Z])*$")
 
@@ -47,6 +46,8 @@ class Bench:
     ssh: SshShell
     power: bool
     progress: Callable[[str], None]
+    patience: float
+    """Seconds for what should come at once on a serial line."""
 
     def run(self, *argv: str) -> tuple[int, str]:
         """Status of a command on the box, and its output or, failing that, its complaint."""
@@ -72,7 +73,7 @@ def _quarantine(bench: Bench) -> str:
 
 
 def _line(bench: Bench) -> str:
-    bench.rig.lines.attach(by=Deadline.after(PROMPT_SECONDS))
+    bench.rig.lines.attach(by=Deadline.after(bench.patience))
     return ", ".join(bench.rig.config.uarts.values()) + " is open"
 
 
@@ -115,11 +116,11 @@ def _console(bench: Bench) -> str:
     for _ in range(3):  # a getty that was just restarted loses the first key
         main.send(b"\r")
         try:
-            found = main.expect(_PROMPT, by=Deadline.after(PROMPT_SECONDS / 3))
+            found = main.expect(_PROMPT, by=Deadline.after(bench.patience / 3))
         except DeadlineExpired:
             continue
         return f"a key brings {found[0].decode(errors='replace').strip()!r}"
-    raise DeviceRefused(f"three keys brought no prompt within {PROMPT_SECONDS:.0f} s")
+    raise DeviceRefused(f"three keys brought no prompt within {bench.patience:.0f} s")
 
 
 def _same_box(bench: Bench) -> str:
@@ -129,7 +130,7 @@ def _same_box(bench: Bench) -> str:
         raise DeviceRefused(f"{tty} on the box cannot be written to: {said[:200]}")
     try:
         heard = re.compile(nonce.encode())
-        bench.rig.lines.main.expect(heard, by=Deadline.after(PROMPT_SECONDS))
+        bench.rig.lines.main.expect(heard, by=Deadline.after(bench.patience))
     except DeadlineExpired as late:
         raise IntegrityFailure(
             f"what was written to {tty} over SSH did not arrive on the serial line"

@@ -18,7 +18,7 @@ from harness.config_bench import BenchConfig
 from harness.config_power import Action
 from harness.console import SerialConsole
 from harness.deadline import Deadline
-from harness.errors import DeadlineExpired, MissingCapability, RigError
+from harness.errors import MissingCapability, RigError
 from harness.holding import Endpoint
 from harness.power import PowerSwitch
 from harness.target import World
@@ -55,10 +55,11 @@ class BenchRig:
         consoles: Mapping[World, SerialConsole],
         switch: PowerSwitch | None,
         give_back: Callable[[], None] = lambda: None,
+        off_seconds: float = OFF_SECONDS,
     ) -> None:
         self.config, self.serial = config, serial
         self.vitals, self.lines = vitals, Lines(consoles, config)
-        self._switch, self._give_back = switch, give_back
+        self._switch, self._give_back, self._off_seconds = switch, give_back, off_seconds
         self._lock = threading.RLock()
         self._is_on: bool | None = None
         self._boot_id = ""
@@ -130,7 +131,7 @@ class BenchRig:
         with self._lock:
             if self._is_on is False:
                 return
-            by = Deadline.after(OFF_SECONDS + self._seconds)
+            by = Deadline.after(self._off_seconds + self._seconds)
             self._is_on = None
             self._do("off", by)
             # Who waits for this box waits in vain; its connections never hear a goodbye.
@@ -226,12 +227,13 @@ class BenchRig:
         """Empty once the box is off; else what of it still lives when time is up."""
         power = self.config.power
         quiet = power.silence_seconds if power is not None else 3.0
-        try:
-            self.lines.fall_silent(quiet, by=by)
-            while answers(self.config.endpoint):
-                threading.Event().wait(by.slice("SSH to be gone", 0.5))
-        except DeadlineExpired as late:
-            return f"after {by.seconds:.0f} s there is still {late.waiting_for}"
+        said = self.lines.fall_silent(quiet, by=by)
+        if said:
+            return f"its console still talks: {said!r}"
+        while answers(self.config.endpoint):
+            if by.expired:
+                return "it still answers as an SSH server"
+            threading.Event().wait(0.2)
         return ""
 
     def _do(self, action: Action, by: Deadline) -> None:

@@ -12,6 +12,7 @@ from harness.history import History
 from harness.ssh import SshShell
 from harness.target import Layout
 from harness.vitals import Vitals
+from tests.links.bench_fixtures import bench_box, pdu  # noqa: F401 - fixtures
 from tests.links.sshd import LocalSshd
 
 

@@ -57,7 +57,11 @@ class LocalSshd:
         (self.directory / "config").write_text(CONFIG.format(keys=self.directory))
         if os.geteuid() == 0:  # where sshd locks up its unprivileged half
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.reopen(0)
+
+    def reopen(self, port: int) -> None:
+        """Listen again after ``close``, with the same keys and settings, on a port of one's own."""
+        self._listener = socket.create_server(("127.0.0.1", port))
         self._acceptor = threading.Thread(target=self._serve, args=(self._listener,), daemon=True)
         self._acceptor.start()
 
@@ -78,10 +82,11 @@ class LocalSshd:
             child.wait()
 
     def close(self) -> None:
-        if self._listener is not None and self._acceptor is not None:
-            self._listener.shutdown(socket.SHUT_RDWR)
+        listener, self._listener = self._listener, None
+        if listener is not None and self._acceptor is not None:
+            listener.shutdown(socket.SHUT_RDWR)
             self._acceptor.join()
-            self._listener.close()
+            listener.close()
         self.drop()
 
     def _serve(self, listener: socket.socket) -> None:

@@ -80,7 +80,14 @@ class EstClient:
         self._login, self._patience = login, patience
 
     def close(self) -> None:
+        """End its connection. Safe to call twice, and to go on after."""
         self._http.close()
+
+    def __enter__(self) -> EstClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def cacerts(self, *, by: Deadline) -> tuple[x509.Certificate, ...]:
         """The server's CA certificates. As trustworthy as the connection is, no more."""
@@ -159,6 +166,7 @@ class EstClient:
     def _bound(self, sign: Binder, by: Deadline) -> bytes:
         binding = self._http.connection(by=by).tls_unique
         if binding is None:
+            self._http.close()
             raise MissingCapability("this TLS connection", ["tls-unique (TLS 1.2 or older)"])
         return sign(binding)
 

@@ -88,7 +88,7 @@ def judged(
     """The one certificate for the request's key. Whether its issuer is ours is not judged here.
 
     Raises IntegrityFailure when none is for the key, or it is a CA's, has ended, or (``same_name``)
-    bears another name than was asked for; BadFrame when several are for the key.
+    bears another subject than was asked for; BadFrame when several are for the key.
     """
     mine = [c for c in found if _spki(c) == _spki(request)]
     if not mine:
@@ -102,20 +102,20 @@ def judged(
         raise IntegrityFailure(
             f"the EST server issued a certificate that ended on {leaf.not_valid_after_utc:%Y-%m-%d}"
         )
-    if same_name and names(leaf) != names(request):
+    if same_name and leaf.subject != request.subject:
         shown = leaf.subject.rfc4514_string()[:200]
         raise IntegrityFailure(f"the EST server issued a certificate for another name: {shown!r}")
     return Issued(leaf, tuple(c for c in found if c is not leaf))
 
 
-def names(of: x509.Certificate | x509.CertificateSigningRequest) -> tuple[bytes, bytes]:
-    """Subject and subjectAltName, DER: what a re-enrollment must not change (RFC 7030 4.2.2)."""
+def names(of: x509.Certificate | x509.CertificateSigningRequest) -> tuple[x509.Name, bytes]:
+    """Subject and subjectAltName (DER): what a re-enrollment must not change (RFC 7030 4.2.2)."""
     try:
         extension = of.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         alternative = extension.public_bytes()
     except (x509.ExtensionNotFound, ValueError):
         alternative = b""
-    return of.subject.public_bytes(), alternative
+    return of.subject, alternative
 
 
 def _is_ca(certificate: x509.Certificate) -> bool:

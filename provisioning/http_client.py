@@ -56,8 +56,7 @@ class Http:
 
     def connection(self, *, by: Deadline) -> Connection:
         """A connection made now, which the next request will use: for what binds to one."""
-        self._client.close()
-        self._client = httpx.Client(transport=_Transport(self._backend), trust_env=False)
+        self.close()
         return self._backend.prepare(self.base.host, self.base.port or 443, by)
 
     def request(
@@ -99,7 +98,9 @@ class Http:
         return Answer(found.status_code, headers, bytes(body))
 
     def close(self) -> None:
+        """End the connection; the next request makes another."""
         self._client.close()
+        self._client = httpx.Client(transport=_Transport(self._backend), trust_env=False)
         self._backend.close()
 
 

@@ -1,37 +1,44 @@
-"""The factory's certificate authority: a root and an issuing CA, their keys in a token.
+"""The factory's certificate authority at work: the issuing CA, its key in the line's token.
 
 ::
 
-    root (self-signed, path length 1) → issuing (path length 0) → a box's certificate
+    root (self-signed, path length 1) → issuing (path length 0) → a box's IDevID
+    offline token, for ceremonies       line token, every day      the box's own token
 
-What it keeps besides the token: its two certificates, and every certificate that it issued, by
-key, so that asking again for the same key gives the same certificate.
+How it comes to be is ``authority_ceremony``'s subject; what it may sign is ``authority_policy``'s.
 """
 
 from __future__ import annotations
 
 import datetime
-import secrets
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from harness.deadline import Deadline
-from provisioning.certificates import fits, pem
-from provisioning.csr import checked_request, device_subject
-from provisioning.private_files import private_directory, write_durably
+from harness.errors import DeadlineExpired, DeviceRefused, IntegrityFailure, Misuse
+from provisioning.authority_ceremony import Ceremony
+from provisioning.authority_files import CaFiles
+from provisioning.authority_index import Entry, Index
+from provisioning.authority_keys import signer_of
+from provisioning.authority_policy import DEVICE
+from provisioning.authority_settings import CaSettings
+from provisioning.authority_signing import REASONS, Signer, crl_is_due
+from provisioning.authority_tokens import ISSUING_ID, key_id
+from provisioning.certificates import fits
+from provisioning.csr import checked_request
+from provisioning.idevid import NO_END, device_builder, new_serial_number
+from provisioning.private_files import private_directory
 from provisioning.token import Token
-from provisioning.token_key import TokenKey
+from provisioning.token_public import PublicKey, spki
 
-_BACKDATED = datetime.timedelta(minutes=10)
-"""Boxes whose clock is a little behind must not find their certificate not yet valid."""
-_CA_DAYS = 3650
-_ROOT, _ISSUING = b"trustbox-root-ca", b"trustbox-issuing-ca"
+_LAST_PART = 3
+"""A certificate is due for renewal in the last third of its life."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,117 +49,206 @@ class Authority:
     state: Path
     root: x509.Certificate
     issuing: x509.Certificate
+    settings: CaSettings
 
-    def certify(self, request: bytes, serial: str, *, days: int, by: Deadline) -> x509.Certificate:
+    @property
+    def index(self) -> Index:
+        return CaFiles(self.state).index
+
+    def certify(
+        self, request: bytes, serial: str, *, days: int | None, by: Deadline, rekey: bool = True
+    ) -> x509.Certificate:
         """The certificate for a box's request: the one issued before if it still fits, or new.
 
-        Raises DeviceRefused when the request does not deserve one (see checked_request).
+        ``days`` None: without end. ``rekey`` False refuses a key that is not the one of the box's
+        certificate that is still good. Raises DeviceRefused when the request does not deserve one
+        (see checked_request) or its key was revoked, IntegrityFailure when its key is another
+        box's or a CA's.
         """
-        key = checked_request(request, serial)
-        place = private_directory(self.state / "issued") / f"{_fingerprint(key)}.pem"
-        with FileLock(self.state / "lock", timeout=by.left("the lock on the factory's CA")):
-            if place.exists():
-                earlier = x509.load_pem_x509_certificate(place.read_bytes())
-                if fits(earlier, key=key, serial=serial, issuing=self.issuing):
-                    return earlier
-            made = self._issue(key, serial, days, by)
-            write_durably(place, pem(made))
-        return made
+        key = checked_request(request, serial, allowed=self.settings.device_keys)
+        with locked(self.state, by):
+            earlier = self._entries_for(key, serial)
+            for entry in earlier:
+                found = entry.certificate
+                if found and fits(found, key=key, serial=serial, issuing=self.issuing):
+                    return found
+            others = [e for e in self._good(serial) if e.spki != _fingerprint(key)]
+            if others and not rekey:
+                raise DeviceRefused(
+                    f"{serial} has a certificate for another key ({others[0].number:x})",
+                    hint="Revoke that one, or renew with this request, if the box has a new key.",
+                )
+            return self._issue(key, serial, days, by)
+
+    def renew(
+        self, serial: str, *, days: int | None = None, now: bool = False, by: Deadline
+    ) -> tuple[x509.Certificate, bool]:
+        """The box's newest good certificate anew, for the same key; and whether it is new.
+
+        Nothing is done before the last third of its life, unless ``now``. ``days`` None: as long
+        as before. Raises DeviceRefused when the box has none that is good.
+        """
+        with locked(self.state, by):
+            good = self._good(serial)
+            if not good or good[0].certificate is None:
+                raise DeviceRefused(
+                    f"{serial} has no certificate that could be renewed",
+                    hint="trustbox ca issue makes one, of the box's request.",
+                )
+            found = good[0].certificate
+            life = found.not_valid_after_utc - found.not_valid_before_utc
+            if not now and _now() < found.not_valid_after_utc - life / _LAST_PART:
+                return found, False
+            key: PublicKey = found.public_key()  # type: ignore[assignment]  # it was checked then
+            self._entries_for(key, serial)
+            unlimited = found.not_valid_after_utc == NO_END
+            again = days or (None if unlimited else life // datetime.timedelta(days=1))
+            return self._issue(key, serial, again, by), True
+
+    def revoke(self, number: int, reason: str, *, by: Deadline) -> tuple[Entry, bool]:
+        """Revoke a box's certificate for good, and publish the CRL; whether that was new.
+
+        The index has it first: whatever stops this, running it again completes it. Raises Misuse
+        for a reason that is not one, DeviceRefused for a certificate that is not in the index.
+        """
+        if reason not in REASONS:
+            raise Misuse(f"{reason!r} is no reason; known are {', '.join(REASONS)}")
+        with locked(self.state, by):
+            entry = self.index.get(number)
+            if entry is None or entry.role != DEVICE.role:
+                raise DeviceRefused(f"this CA issued no certificate {number:x} to a box")
+            new = entry.revoked is None
+            if new:
+                self.index.revoke(number, reason, _now())
+            self._publish(by, now=False)
+            return self.index.get(number) or entry, new
+
+    def publish(self, *, now: bool = False, by: Deadline) -> tuple[Path, bool]:
+        """The CRL's file, made anew when it is due (see crl_is_due) or ``now``; whether it is."""
+        with locked(self.state, by):
+            return self._publish(by, now=now)
+
+    def is_revoked(self, found: x509.Certificate) -> bool:
+        entry = self.index.get(found.serial_number)
+        return entry is not None and entry.revoked is not None
+
+    def _publish(self, by: Deadline, *, now: bool) -> tuple[Path, bool]:
+        files, revoked = CaFiles(self.state), self.index.revoked(DEVICE.role)
+        if not now and not crl_is_due(files.crl("issuing"), revoked):
+            return files.crl_path("issuing"), False
+        made = self._signer(by).revocation_list(
+            self.issuing,
+            revoked,
+            number=self.index.next_crl("issuing"),
+            days=self.settings.crl_days,
+            by=by,
+        )
+        return files.save_crl("issuing", made), True
+
+    def _entries_for(self, key: PublicKey, serial: str) -> tuple[Entry, ...]:
+        """The earlier certificates of this key; refuses a key that must not get another one."""
+        earlier = self.index.of_key(_fingerprint(key))
+        for entry in earlier:
+            if entry.role != DEVICE.role:
+                raise IntegrityFailure(f"the request for {serial} is for the CA's own key")
+            if entry.device != serial:
+                raise IntegrityFailure(
+                    f"the key of {serial} is certified for {entry.device}: two boxes have one key"
+                )
+            if entry.revoked is not None and entry.reason != "superseded":
+                raise DeviceRefused(
+                    f"the key of {serial} was revoked ({entry.reason})",
+                    hint="Make a new key on the box; this one gets no certificate any more.",
+                )
+        return tuple(entry for entry in earlier if entry.revoked is None)
+
+    def _good(self, serial: str) -> list[Entry]:
+        return [
+            entry
+            for entry in self.index.of_device(serial)
+            if entry.certificate
+            and not entry.revoked
+            and entry.certificate.not_valid_after_utc > _now()
+        ]
 
     def _issue(
-        self, key: ec.EllipticCurvePublicKey, serial: str, days: int, by: Deadline
+        self, key: PublicKey, serial: str, days: int | None, by: Deadline
     ) -> x509.Certificate:
-        pair = self.token.find(_ISSUING, by=by)
-        assert pair is not None  # noqa: S101 - open_authority made it
-        issuer_id = self.issuing.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-        aki = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer_id)
-        usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
-        return (
-            _builder(device_subject(serial), self.issuing.subject, key, days)
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_usage(digital_signature=True), critical=True)
-            .add_extension(usage, critical=False)
-            .add_extension(aki, critical=False)
-            .sign(TokenKey(self.token, pair, by=by), hashes.SHA256())
+        number = new_serial_number()
+        builder = device_builder(
+            key,
+            serial,
+            self.issuing,
+            number=number,
+            days=days,
+            hardware_type=self.settings.hardware_type,
+            crl_url=self.settings.crl_url,
+        )
+        return self._signer(by).certificate(
+            self.index,
+            builder,
+            number=number,
+            role=DEVICE.role,
+            device=serial,
+            spki=_fingerprint(key),
+            issuer=self.issuing,
+            by=by,
         )
 
+    def _signer(self, by: Deadline) -> Signer:
+        wanted = key_id(self.settings.issuing.token, ISSUING_ID)
+        return signer_of(self.token, wanted, self.issuing, by)
 
-def open_authority(token: Token, state: Path, *, by: Deadline) -> Authority:
-    """The CA whose keys ``token`` holds and whose certificates are in ``state``; made if absent.
 
-    A certificate that does not belong to its key is replaced: the key is what counts.
+def open_authority(
+    token: Token,
+    state: Path,
+    *,
+    root: Callable[[], AbstractContextManager[Token]] | None = None,
+    settings: CaSettings | None = None,
+    by: Deadline,
+) -> Authority:
+    """The CA whose issuing key ``token`` holds and whose files are in ``state``; made if absent.
+
+    The root's token is opened with ``root`` if the CA has to be made, and never otherwise; without
+    it, ``token`` keeps the root's key as well. Raises IntegrityFailure when the token's key is not
+    the certificate's.
     """
-    with FileLock(private_directory(state) / "lock", timeout=by.left("the lock on the CA")):
-        root = _own(token, state / "root.pem", _ROOT, "TrustBox root CA", None, by)
-        issuing = _own(token, state / "issuing.pem", _ISSUING, "TrustBox issuing CA", root, by)
-    return Authority(token, state, root, issuing)
+    private_directory(state)
+    files = CaFiles(state)
+    with locked(state, by):
+        files.adopt_issued()
+        chosen = files.settings() or settings or CaSettings()
+        ceremony = Ceremony(files, chosen, line=lambda: _borrowed(token), root=root)
+        if not files.complete():
+            ceremony.run(by=by)
+        issuing, top = files.certificate("issuing"), files.certificate("root")
+        signer_of(token, key_id(chosen.issuing.token, ISSUING_ID), issuing, by)
+    return Authority(token, state, top, issuing, chosen)
 
 
-def _own(
-    token: Token, place: Path, key_id: bytes, name: str, root: x509.Certificate | None, by: Deadline
-) -> x509.Certificate:
-    pair, _ = token.ensure(key_id, name, by=by)
-    if place.exists():
-        found = x509.load_pem_x509_certificate(place.read_bytes())
-        signer = root or found
-        if found.public_key() == pair.public_key and found.issuer == signer.subject:
-            return found
-    # A name of its own for each CA: two stations' roots must not be taken for one another.
-    unique = x509.NameAttribute(NameOID.SERIAL_NUMBER, pair.spki_sha256[:16])
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name), unique])
-    signer_pair = pair if root is None else token.find(_ROOT, by=by)
-    assert signer_pair is not None  # noqa: S101 - made by the call before
-    aki = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer_pair.public_key)
-    limits = x509.BasicConstraints(ca=True, path_length=1 if root is None else 0)
-    made = (
-        _builder(subject, subject if root is None else root.subject, pair.public_key, _CA_DAYS)
-        .add_extension(limits, critical=True)
-        .add_extension(_usage(key_cert_sign=True, crl_sign=True), critical=True)
-        .add_extension(aki, critical=False)
-        .sign(TokenKey(token, signer_pair, by=by), hashes.SHA256())
-    )
-    write_durably(place, pem(made), mode=0o644)
-    return made
+@contextmanager
+def locked(state: Path, by: Deadline) -> Iterator[None]:
+    """Nobody else issues meanwhile, in whatever process. Raises DeadlineExpired."""
+    lock = FileLock(state / "lock", mode=0o600)
+    try:
+        lock.acquire(timeout=by.left("the lock on the factory's CA"))
+    except Timeout:
+        raise DeadlineExpired("the lock on the factory's CA", by.seconds) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
-def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, days: int
-) -> x509.CertificateBuilder:
-    now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key)
-        # 159 random bits: positive, and never more than 20 octets (RFC 5280 4.1.2.2).
-        .serial_number(secrets.randbits(159) | 1)
-        .not_valid_before(now - _BACKDATED)
-        .not_valid_after(now + datetime.timedelta(days=days))
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
-    )
+@contextmanager
+def _borrowed(token: Token) -> Iterator[Token]:
+    yield token
 
 
-def _usage(
-    *, digital_signature: bool = False, key_cert_sign: bool = False, crl_sign: bool = False
-) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=digital_signature,
-        key_cert_sign=key_cert_sign,
-        crl_sign=crl_sign,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)
 
 
-def _fingerprint(key: ec.EllipticCurvePublicKey) -> str:
-    digest = hashes.Hash(hashes.SHA256())
-    digest.update(
-        key.public_bytes(
-            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
-    )
-    return digest.finalize().hex()
+def _fingerprint(key: PublicKey) -> str:
+    return hashlib.sha256(spki(key)).hexdigest()

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import AttributeOID, NameOID
 
 from harness.errors import DeviceRefused, Misuse
-from provisioning.token_key import TokenKey
+from provisioning.authority_policy import DEVICE
+from provisioning.token_key import SigningKey
+from provisioning.token_public import KeyProfile, PublicKey
+
+_EXTENSION_REQUEST = x509.ObjectIdentifier("1.2.840.113549.1.9.14")
+_LARGEST = 16384
+"""Octets: an RSA-4096 request has about 1700."""
+_HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 
 
 def registration_id(serial: str) -> str:
@@ -16,6 +25,8 @@ def registration_id(serial: str) -> str:
     made = serial.lower()
     if not (1 <= len(made) <= 64 and made.isascii() and made.replace("-", "a").isalnum()):
         raise Misuse(f"serial {serial[:80]!r} is not letters, digits and dashes (64 at most)")
+    if made.strip("-") != made:
+        raise Misuse(f"serial {serial!r} begins or ends with a dash")
     return made
 
 
@@ -29,33 +40,56 @@ def device_subject(serial: str) -> x509.Name:
     )
 
 
-def make_request(key: TokenKey, serial: str) -> bytes:
+def make_request(key: SigningKey, serial: str) -> bytes:
     """A PKCS#10 request (DER) for the box's name, signed in the token."""
+    profile = KeyProfile.of(key.public_key())
     builder = x509.CertificateSigningRequestBuilder().subject_name(device_subject(serial))
-    return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+    made = builder.sign(key, profile.hash if profile else hashes.SHA256())
+    return made.public_bytes(serialization.Encoding.DER)
 
 
-def checked_request(der: bytes, serial: str) -> ec.EllipticCurvePublicKey:
-    """The public key of a request that deserves a certificate.
+def checked_request(
+    der: bytes, serial: str, *, allowed: Collection[KeyProfile] = DEVICE.allowed
+) -> PublicKey:
+    """The public key of a request (PKCS#10, DER) that deserves a certificate.
 
-    Raises DeviceRefused unless it proves possession of a P-256 key, is named exactly as the box
-    with ``serial`` and asks for no extension.
+    Raises DeviceRefused unless all of this is so:
+
+    - it is signed by the key that it names, with a hash of the SHA-2 family (or Ed25519);
+    - that key is of an ``allowed`` kind; an RSA key has the exponent 65537;
+    - it is named exactly as the box with ``serial``;
+    - it asks for no extension: those are the CA's, and what is not copied is not asked for either;
+    - it has no other attribute than a challengePassword, which EST uses (RFC 7030 3.5).
+
+    Only the key is ever taken from a request.
     """
+    if len(der) > _LARGEST:
+        raise DeviceRefused(f"the request for {serial} has {len(der)} octets, {_LARGEST} at most")
     try:
         request = x509.load_der_x509_csr(der)
         key = request.public_key()
         asks_for_more = bool(len(request.extensions))
-        proven = request.is_signature_valid
-    except (ValueError, x509.DuplicateExtension) as problem:
+        attributes = [attribute.oid for attribute in request.attributes]
+        hashed, proven = request.signature_hash_algorithm, request.is_signature_valid
+    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension) as problem:
         raise DeviceRefused(f"the request for {serial} cannot be read: {problem}") from problem
-    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise DeviceRefused(f"the request for {serial} is not for a P-256 key")
+    profile = KeyProfile.of(key)
+    if profile not in allowed or profile is None:
+        kinds = ", ".join(kind.value for kind in allowed)
+        raise DeviceRefused(f"the request for {serial} is for a key that is none of {kinds}")
+    if hashed is not None and not isinstance(hashed, _HASHES):
+        raise DeviceRefused(f"the request for {serial} is signed with {hashed.name}, too weak")
     if not proven:
         raise DeviceRefused(f"the request for {serial} is not signed by the key that it names")
     if request.subject != device_subject(serial):
         raise DeviceRefused(
             f"the request for {serial} is for {request.subject.rfc4514_string()[:200]!r} instead"
         )
-    if asks_for_more:
+    if asks_for_more or _EXTENSION_REQUEST in attributes:
         raise DeviceRefused(f"the request for {serial} asks for extensions, which are the CA's")
-    return key
+    strange = [oid for oid in attributes if oid != AttributeOID.CHALLENGE_PASSWORD]
+    if strange:
+        raise DeviceRefused(
+            f"the request for {serial} has the attribute {strange[0].dotted_string}, not known here"
+        )
+    return key  # type: ignore[return-value]  # it has a profile, so it is of one of these classes

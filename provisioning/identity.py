@@ -13,7 +13,7 @@ from provisioning.certificates import der, pem
 from provisioning.csr import make_request
 from provisioning.keys import KeySession
 from provisioning.token import KeyPair
-from provisioning.token_key import TokenKey
+from provisioning.token_key import signing_key
 
 
 class IdentitySession:
@@ -29,7 +29,7 @@ class IdentitySession:
 
     def request(self, key: KeyPair, *, by: Deadline) -> bytes:
         """A certificate request (PKCS#10, DER) for this box, signed in the TEE."""
-        return make_request(TokenKey(self._keys.token, key, by=by), self._target.serial)
+        return make_request(signing_key(self._keys.token, key, by=by), self._target.serial)
 
     def install(self, key: KeyPair, chain: tuple[x509.Certificate, ...], *, by: Deadline) -> None:
         """Put the chain (leaf first) on the box: the leaf beside its key, all of it in a file.

@@ -3,8 +3,8 @@
 ::
 
     <state>/                       0700
-        ca/                        root.pem, issuing.pem, issued/
-        hsm/                       SoftHSM2's token with the CA's keys, its PINs
+        ca/                        the CA's settings, certificates, CRLs, index (authority_files)
+        hsm/ hsm-root/             SoftHSM2's tokens with the CA's keys, where no HSM is named
         pins/<serial>-<TEE UUID>.toml    0600
         records/<serial>/          record.json, journal.jsonl, device.pem, chain.pem, root.pem
 """
@@ -22,11 +22,9 @@ from filelock import FileLock, Timeout
 
 from harness.deadline import Deadline
 from harness.errors import Misuse
-from provisioning.authority import Authority, open_authority
+from provisioning.authority import Authority
+from provisioning.authority_open import StationCa
 from provisioning.private_files import private_directory
-from provisioning.softhsm import softhsm_token
-
-_TOKEN = "trustbox-factory"  # noqa: S105 - a token's label
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +47,12 @@ class Station:
 
     @contextmanager
     def authority(self, *, by: Deadline) -> Iterator[Authority]:
-        """The station's CA, ready to sign; made on first use."""
+        """The station's CA, ready to sign. Made on first use, unless its keys are in an HSM: then
+        its ceremony is a person's business (``trustbox ca init``).
+        """
         private_directory(self.state)
-        token = softhsm_token(self.state / "hsm", _TOKEN, by=by)
-        try:
-            yield open_authority(token, self.state / "ca", by=by)
-        finally:
-            token.close()
+        with StationCa(self.state).opened(make=True, by=by) as opened:
+            yield opened
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from cryptography import x509
 from harness.deadline import Deadline
 from harness.errors import IntegrityFailure
 from provisioning.certificates import check_issued, der, fits, pem
+from provisioning.idevid import NO_END
 from provisioning.private_files import write_durably
 from provisioning.record import observed
 from provisioning.work import Work, need
@@ -54,6 +55,8 @@ class CertificateStep:
         key, serial = need(work.key, "the key"), work.box.target.serial
         issuing = work.authority().issuing
         try:
+            if work.authority().is_revoked(found):
+                return False
             if not fits(found, key=key.public_key, serial=serial, issuing=issuing):
                 return False
             self._check(work, found)
@@ -95,7 +98,8 @@ class CertificateStep:
             path_verified=observed(True),
             files=observed(["device.pem", "chain.pem", "root.pem"]),
         )
-        return f"for {work.box.target.serial}, valid to {until:%Y-%m-%d},"
+        end = "without end" if until == NO_END else f"valid to {until:%Y-%m-%d}"
+        return f"for {work.box.target.serial}, {end},"
 
 
 class InstallStep:

@@ -6,22 +6,18 @@ is asks ``keys`` (the box) or ``authority`` (the factory).
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, utils
+from cryptography.hazmat.primitives.asymmetric import utils
 
 from harness.deadline import Deadline
 from harness.errors import BadFrame, DeviceRefused, Misuse, TokenRefused
 from harness.secret import Secret
+from provisioning.token_public import KeyPair as KeyPair
+from provisioning.token_public import KeyProfile, shown_pair
+from provisioning.token_public import verifies as verifies
 from provisioning.token_state import TokenFlags, TokenState
-
-_P256 = bytes.fromhex("06082a8648ce3d030107")
-"""CKA_EC_PARAMS of P-256: DER of the OID 1.2.840.10045.3.1.7."""
 
 
 class Caller(Protocol):
@@ -29,26 +25,6 @@ class Caller(Protocol):
 
     def call(self, do: str, /, *, doing: str, by: Deadline, **arguments: object) -> object: ...
     def close(self) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class KeyPair:
-    """An EC P-256 pair in a token: its CKA_ID, its label and its public half."""
-
-    id: bytes
-    label: str
-    public_key: ec.EllipticCurvePublicKey
-
-    @property
-    def spki(self) -> bytes:
-        """SubjectPublicKeyInfo, DER."""
-        return self.public_key.public_bytes(
-            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
-
-    @property
-    def spki_sha256(self) -> str:
-        return hashlib.sha256(self.spki).hexdigest()
 
 
 class Token:
@@ -145,31 +121,51 @@ class Token:
                 f"the token holds {len(private)} private and {len(public)} public keys of id"
                 f" {id.hex()}, expected one of each"
             )
-        return _pair(id, public[0])
+        return shown_pair(id, public[0])
 
-    def ensure(self, id: bytes, label: str, *, by: Deadline) -> tuple[KeyPair, bool]:
+    def ensure(
+        self, id: bytes, label: str, profile: KeyProfile = KeyProfile.EC_P256, *, by: Deadline
+    ) -> tuple[KeyPair, bool]:
         """The pair of this CKA_ID, generated if there is none; and whether it is new.
 
         A public key without its private one is what a power cut in C_GenerateKeyPair leaves: it
-        is removed first. Anything else that is not one whole pair raises DeviceRefused.
+        is removed first. Anything else that is not one whole pair of ``profile`` raises
+        DeviceRefused.
         """
         found = self.find(id, by=by)
         if found is not None:
+            if found.profile is not profile:
+                raise DeviceRefused(
+                    f"key {label} in the token is {found.profile.value}, expected {profile.value}"
+                )
             return found, False
         self.destroy("public", id, by=by)
-        self._caller.call("generate", doing=f"generating key {label}", by=by, id=id, label=label)
+        self._caller.call(
+            "generate", doing=f"generating key {label}", by=by,
+            id=id, label=label, **profile.template,
+        )  # fmt: skip
         made = self.find(id, by=by)
         if made is None:
             raise DeviceRefused(f"the token generated key {label} but does not show it")
         return made, True
 
     def sign(self, id: bytes, digest: bytes, *, by: Deadline) -> bytes:
-        """ECDSA over a 32-byte SHA-256 digest; DER (ECDSA-Sig-Value, RFC 3279 2.2.3)."""
-        raw = self._caller.call("sign", doing="signing in the token", by=by, id=id, digest=digest)
-        if not isinstance(raw, bytes) or len(raw) != 64:
-            raise BadFrame("the token's signature is not r and s of P-256")
-        r, s = int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big")
+        """ECDSA over a digest; DER (ECDSA-Sig-Value, RFC 3279 2.2.3)."""
+        raw = self.sign_raw(id, digest, "ecdsa", by=by)
+        half = len(raw) // 2
+        if half not in (32, 48) or len(raw) % 2:
+            raise BadFrame("the token's signature is not r and s of P-256 or P-384")
+        r, s = int.from_bytes(raw[:half], "big"), int.from_bytes(raw[half:], "big")
         return utils.encode_dss_signature(r, s)
+
+    def sign_raw(self, id: bytes, data: bytes, mechanism: str, *, by: Deadline) -> bytes:
+        """What the mechanism gives: ecdsa (of a digest), rsa-pkcs1 (of a DigestInfo) or eddsa."""
+        found = self._caller.call(
+            "sign", doing="signing in the token", by=by, id=id, digest=data, mechanism=mechanism
+        )
+        if not isinstance(found, bytes):
+            raise BadFrame("the token's signature cannot be read")
+        return found
 
     def attributes(
         self, id: bytes, names: tuple[str, ...], *, by: Deadline
@@ -236,29 +232,6 @@ class Token:
         except TokenRefused as refusal:
             return refusal.ckr
         return ""
-
-
-def _pair(id: bytes, public: Mapping[str, object]) -> KeyPair:
-    """CKA_EC_POINT is a DER OCTET STRING around the uncompressed point (PKCS#11 v2.40, 2.3.3)."""
-    point, label = public.get("point"), public.get("label")
-    if public.get("curve") != _P256 or not isinstance(label, str):
-        raise DeviceRefused(f"the key of id {id.hex()} is not on P-256")
-    if not isinstance(point, bytes) or len(point) != 67 or point[:2] != b"\x04\x41":
-        raise BadFrame("the token's public key is not a point of P-256")
-    try:
-        key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point[2:])
-    except ValueError as problem:
-        raise BadFrame("the token's public key is not a point of P-256") from problem
-    return KeyPair(id, label, key)
-
-
-def verifies(key: ec.EllipticCurvePublicKey, signature: bytes, digest: bytes) -> bool:
-    """Whether a DER signature over a SHA-256 digest was made by the key's private half."""
-    try:
-        key.verify(signature, digest, ec.ECDSA(utils.Prehashed(hashes.SHA256())))
-    except InvalidSignature:
-        return False
-    return True
 
 
 def _no_tries_left(doing: str, which: str) -> TokenRefused:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pkcs11
+from asn1crypto.core import PrintableString
 from pkcs11 import Attribute, CertificateType, KeyType, Mechanism, MechanismFlag, ObjectClass
 from pkcs11.util.ec import encode_named_curve_parameters
 
@@ -21,6 +22,18 @@ _KINDS = {
     "private": ObjectClass.PRIVATE_KEY,
     "public": ObjectClass.PUBLIC_KEY,
     "certificate": ObjectClass.CERTIFICATE,
+}
+_KEYS = {KeyType.EC: "ec", KeyType.RSA: "rsa", KeyType.EC_EDWARDS: "ed25519"}
+_POINT = {"point": Attribute.EC_POINT, "curve": Attribute.EC_PARAMS}
+_PUBLIC = {
+    "ec": _POINT,
+    "ed25519": _POINT,
+    "rsa": {"modulus": Attribute.MODULUS, "exponent": Attribute.PUBLIC_EXPONENT},
+}
+_SIGNS = {
+    "ecdsa": Mechanism.ECDSA,
+    "rsa-pkcs1": Mechanism.RSA_PKCS,
+    "eddsa": Mechanism.EDDSA,
 }
 _MOST_OBJECTS = 100
 
@@ -99,18 +112,29 @@ class TokenCalls:
                 entry["id"] = bytes(item[Attribute.ID])
                 entry["label"] = str(item[Attribute.LABEL])
             if kind == "public":
-                entry["point"] = bytes(item[Attribute.EC_POINT])
-                entry["curve"] = bytes(item[Attribute.EC_PARAMS])
+                entry["key"] = _KEYS.get(item[Attribute.KEY_TYPE], "other")
+                for name, attribute in _PUBLIC.get(str(entry["key"]), {}).items():
+                    entry[name] = bytes(item[attribute])
             if kind == "certificate":
                 entry["value"] = bytes(item[Attribute.VALUE])
             found.append(entry)
         return found
 
-    def generate(self, id: bytes, label: str) -> None:
-        """An EC P-256 pair made in the token, its private part never to leave it."""
-        curve = {Attribute.EC_PARAMS: encode_named_curve_parameters("secp256r1")}
-        domain = self._open_session().create_domain_parameters(KeyType.EC, curve, local=True)
-        domain.generate_keypair(
+    def generate(
+        self, id: bytes, label: str, kind: str = "ec", curve: str = "secp256r1", bits: int = 0
+    ) -> None:
+        """A pair made in the token, its private part never to leave it."""
+        session, arguments = self._open_session(), list[object]()
+        if kind == "rsa":
+            maker, arguments = session, [KeyType.RSA, bits]
+        elif kind == "ed25519":
+            named = {Attribute.EC_PARAMS: PrintableString(curve).dump()}  # PKCS#11 v3.0, 2.3.5
+            maker = session.create_domain_parameters(KeyType.EC_EDWARDS, named, local=True)
+        else:
+            named = {Attribute.EC_PARAMS: encode_named_curve_parameters(curve)}
+            maker = session.create_domain_parameters(KeyType.EC, named, local=True)
+        maker.generate_keypair(
+            *arguments,
             id=id,
             label=label,
             store=True,
@@ -138,9 +162,12 @@ class TokenCalls:
         """Try to change an attribute: the probe for what must be refused."""
         self._one(kind, id)[Attribute[name]] = True
 
-    def sign(self, id: bytes, digest: bytes) -> bytes:
-        """ECDSA over a digest: r || s. Hashed here, as p11-kit 0.24 passes no CKM_ECDSA_SHA256."""
-        return bytes(self._one("private", id).sign(digest, mechanism=Mechanism.ECDSA))
+    def sign(self, id: bytes, digest: bytes, mechanism: str = "ecdsa") -> bytes:
+        """ECDSA gives r || s. Hashed by the caller, as p11-kit 0.24 passes no CKM_ECDSA_SHA256."""
+        chosen = _SIGNS.get(mechanism)
+        if chosen is None:
+            raise Malformed("no such mechanism")
+        return bytes(self._one("private", id).sign(digest, mechanism=chosen))
 
     def store_certificate(self, id: bytes, label: str, subject: bytes, value: bytes) -> None:
         self._open_session().create_object(

@@ -163,7 +163,7 @@ def test_request_with_a_broken_signature_is_refused(authority: Authority, by: De
 @pytest.mark.parametrize(
     ("curve", "subject", "extensions", "complaint"),
     [
-        pytest.param(ec.SECP384R1(), device_subject(SERIAL), (), "P-256", id="other-curve"),
+        pytest.param(ec.SECP521R1(), device_subject(SERIAL), (), "none of", id="other-curve"),
         pytest.param(ec.SECP256R1(), device_subject("TB-X"), (), "instead", id="other-box"),
         pytest.param(
             ec.SECP256R1(),

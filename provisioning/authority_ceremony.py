@@ -1,0 +1,284 @@
+"""The ceremony: how a root and an issuing CA come to be, step by step, and again without harm.
+
+::
+
+    probe ──so already─────────────────────────────→ "already"
+      └─not yet→ intent (on the disk) → act → read back → "done" (on the disk)
+
+The steps whose effect stands in a certificate do not open a token to say so: the root's token is
+needed when something is to be signed with it, and can lie in a safe otherwise. ``audit`` is what
+looks into the tokens.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
+
+from cryptography import x509
+
+from harness.deadline import Deadline
+from harness.errors import IntegrityFailure, Misuse, TrustBoxError
+from provisioning.authority_files import CaFiles
+from provisioning.authority_keys import key_is_good, of_kind, signer_of
+from provisioning.authority_policy import ISSUING, ROOT
+from provisioning.authority_settings import CaSettings, RoleSettings, save_settings
+from provisioning.authority_signing import Signer, ca_builder, crl_is_due
+from provisioning.authority_tokens import ISSUING_ID, ROOT_ID, key_id
+from provisioning.idevid import NO_END, new_serial_number
+from provisioning.journal import Journal
+from provisioning.token import Token
+
+Opener = Callable[[], AbstractContextManager[Token]]
+_RULES = {"root": ROOT, "issuing": ISSUING}
+_IDS = {"root": ROOT_ID, "issuing": ISSUING_ID}
+
+
+@dataclass(frozen=True, slots=True)
+class CeremonyReport:
+    """How one step went: ``outcome`` is already or done, ``said`` a sentence for people."""
+
+    step: str
+    outcome: str
+    said: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ceremony:
+    """``line`` and ``root`` open the tokens, when one is needed; ``root`` None: it is the line's.
+
+    The caller holds the CA's lock.
+    """
+
+    files: CaFiles
+    settings: CaSettings
+    line: Opener
+    root: Opener | None = None
+    watcher: Callable[[CeremonyReport], None] = field(default=lambda _: None)
+
+    def run(self, *, by: Deadline) -> tuple[CeremonyReport, ...]:
+        """All steps in their order; the reports of each. What raises leaves the rest undone."""
+        reports = []
+        with (
+            ExitStack() as stack,
+            Journal(self.files.ca / "ceremony.jsonl", secrets.token_hex(8)) as journal,
+        ):
+            opened = _Opened(self, stack)
+            for step in _STEPS:
+                report = _do(step, opened, journal, by)
+                reports.append(report)
+                self.watcher(report)
+        return tuple(reports)
+
+    def renew_issuing(self, *, by: Deadline) -> x509.Certificate:
+        """A new certificate for the issuing CA's key, signed by the root; same name, same key.
+
+        Boxes' certificates stay good: they name the key, which is the same.
+        """
+        with ExitStack() as stack:
+            opened = _Opened(self, stack)
+            made = _own_certificate(opened, "issuing", by, anew=True)
+        self.files.save_certificate("issuing", made)
+        return made
+
+    def renew_root_crl(self, *, by: Deadline) -> None:
+        with ExitStack() as stack:
+            _publish(_Opened(self, stack), "root", by)
+
+    def audit(self, *, by: Deadline) -> dict[str, str]:
+        """Looks into both tokens: by role, what was found. Raises IntegrityFailure for a key that
+        is not the certificate's, or is not kept as the policy says.
+        """
+        with ExitStack() as stack:
+            opened = _Opened(self, stack)
+            return {role: key_is_good(opened.signer(role, by), by) for role in ("root", "issuing")}
+
+
+class _Opened:
+    """The ceremony with the tokens that it had to open so far."""
+
+    def __init__(self, ceremony: Ceremony, stack: ExitStack) -> None:
+        self.files, self.settings = ceremony.files, ceremony.settings
+        self._openers = {"issuing": ceremony.line, "root": ceremony.root or ceremony.line}
+        self._stack, self._tokens = stack, dict[str, Token]()
+
+    def token(self, role: str) -> Token:
+        if role not in self._tokens:
+            self._tokens[role] = self._stack.enter_context(self._openers[role]())
+        return self._tokens[role]
+
+    def chosen(self, role: str) -> RoleSettings:
+        return self.settings.root if role == "root" else self.settings.issuing
+
+    def id(self, role: str) -> bytes:
+        return key_id(self.chosen(role).token, _IDS[role])
+
+    def signer(self, role: str, by: Deadline) -> Signer:
+        return signer_of(self.token(role), self.id(role), self.files.certificate(role), by)
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    name: str
+    doing: str
+    probe: Callable[[_Opened, Deadline], str | None]
+    act: Callable[[_Opened, Deadline], None]
+    confirm: Callable[[_Opened, Deadline], str]
+
+
+def _do(step: _Step, opened: _Opened, journal: Journal, by: Deadline) -> CeremonyReport:
+    started = time.monotonic()
+    try:
+        said, outcome = step.probe(opened, by), "already"
+        if said is None:
+            journal.add(step.name, "intent", step.doing)
+            step.act(opened, by)
+            said, outcome = step.confirm(opened, by), "done"
+        journal.add(step.name, outcome, said)
+    except TrustBoxError as problem:
+        journal.add(step.name, "failed", f"{type(problem).__name__}: {problem}")
+        raise
+    return CeremonyReport(step.name, outcome, said, time.monotonic() - started)
+
+
+def _settings_probe(opened: _Opened, by: Deadline) -> str | None:
+    there = (opened.files.ca / "ca.json").exists()
+    if there and opened.files.settings() != opened.settings:
+        raise Misuse("this CA was set up with other settings, which stay as they are")
+    return "ca.json says the same" if there else None
+
+
+def _settings_act(opened: _Opened, by: Deadline) -> None:
+    save_settings(opened.files.ca, opened.settings)
+
+
+def _settings_confirm(opened: _Opened, by: Deadline) -> str:
+    if opened.files.settings() != opened.settings:
+        raise IntegrityFailure("ca.json does not hold the settings that were written to it")
+    return "written to ca.json"
+
+
+def _key_step(role: str) -> _Step:
+    def probe(opened: _Opened, by: Deadline) -> str | None:
+        if opened.files.has(role):
+            return f"{role}.pem is there; its token was not opened"
+        pair = opened.token(role).find(opened.id(role), by=by)
+        if pair is None:
+            return None
+        of_kind(pair, opened.chosen(role))
+        return f"{pair.profile.value}, {key_is_good(Signer(opened.token(role), pair), by)}"
+
+    def act(opened: _Opened, by: Deadline) -> None:
+        label = f"TrustBox {role} CA"
+        opened.token(role).ensure(opened.id(role), label, opened.chosen(role).key, by=by)
+
+    def confirm(opened: _Opened, by: Deadline) -> str:
+        pair = opened.token(role).find(opened.id(role), by=by)
+        if pair is None:
+            raise IntegrityFailure(f"the token made the {role} CA's key but does not show it")
+        return f"{pair.profile.value}, {key_is_good(Signer(opened.token(role), pair), by)}"
+
+    return _Step(f"{role}-key", f"making the {role} CA's key in its token", probe, act, confirm)
+
+
+def _certificate_step(role: str) -> _Step:
+    def probe(opened: _Opened, by: Deadline) -> str | None:
+        if not opened.files.has(role):
+            return None
+        if role == "issuing" and not opened.files.issuing_is_the_roots():
+            raise IntegrityFailure("issuing.pem is not signed by root.pem's key")
+        return _described(opened.files.certificate(role))
+
+    def act(opened: _Opened, by: Deadline) -> None:
+        opened.files.save_certificate(role, _own_certificate(opened, role, by))
+
+    def confirm(opened: _Opened, by: Deadline) -> str:
+        opened.signer(role, by)  # its key is the one that the certificate names
+        return _described(opened.files.certificate(role))
+
+    return _Step(f"{role}-certificate", f"certifying the {role} CA", probe, act, confirm)
+
+
+def _crl_step(role: str) -> _Step:
+    def probe(opened: _Opened, by: Deadline) -> str | None:
+        below = opened.files.index.revoked("issuing" if role == "root" else "device")
+        found = opened.files.crl(role)
+        return None if found is None or crl_is_due(found, below) else _crl_described(found)
+
+    def act(opened: _Opened, by: Deadline) -> None:
+        _publish(opened, role, by)
+
+    def confirm(opened: _Opened, by: Deadline) -> str:
+        found = opened.files.crl(role)
+        key = opened.files.certificate(role).public_key()
+        if found is None or not found.is_signature_valid(key):  # type: ignore[arg-type]
+            raise IntegrityFailure(f"{role}.crl does not read back as it was signed")
+        return _crl_described(found)
+
+    return _Step(f"{role}-crl", f"publishing the {role} CA's CRL", probe, act, confirm)
+
+
+_STEPS = (
+    _Step("settings", "writing the settings", _settings_probe, _settings_act, _settings_confirm),
+    _key_step("root"),
+    _certificate_step("root"),
+    _key_step("issuing"),
+    _certificate_step("issuing"),
+    _crl_step("root"),
+    _crl_step("issuing"),
+)
+
+
+def _own_certificate(
+    opened: _Opened, role: str, by: Deadline, *, anew: bool = False
+) -> x509.Certificate:
+    """The CA's own; one that was signed before a power cut is taken from the index."""
+    pair = opened.token(role).find(opened.id(role), by=by)
+    if pair is None:
+        raise IntegrityFailure(f"the token does not hold the {role} CA's key")
+    of_kind(pair, opened.chosen(role))
+    index = opened.files.index
+    for entry in () if anew else index.of_key(pair.spki_sha256):
+        if entry.role == role and entry.certificate is not None:
+            return entry.certificate
+    rule = _RULES[role]
+    root = None if role == "root" else opened.files.certificate("root")
+    signer = Signer(opened.token(role), pair) if root is None else opened.signer("root", by)
+    number = new_serial_number()
+    return signer.certificate(
+        index,
+        ca_builder(pair, rule, root=root, number=number, days=opened.chosen(role).days),
+        number=number,
+        role=role,
+        device="",
+        spki=pair.spki_sha256,
+        issuer=root,
+        by=by,
+    )
+
+
+def _publish(opened: _Opened, role: str, by: Deadline) -> None:
+    index, settings = opened.files.index, opened.settings
+    made = opened.signer(role, by).revocation_list(
+        opened.files.certificate(role),
+        index.revoked("issuing" if role == "root" else "device"),
+        number=index.next_crl(role),
+        days=settings.root_crl_days if role == "root" else settings.crl_days,
+        by=by,
+    )
+    opened.files.save_crl(role, made)
+
+
+def _described(found: x509.Certificate) -> str:
+    until = found.not_valid_after_utc
+    end = "without end" if until == NO_END else f"to {until:%Y-%m-%d}"
+    return f"{found.subject.rfc4514_string()}, {end}"
+
+
+def _crl_described(found: x509.CertificateRevocationList) -> str:
+    number = found.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+    return f"number {number}, {len(found)} revoked, next by {found.next_update_utc:%Y-%m-%d}"

@@ -1,0 +1,103 @@
+"""Where a CA's files are and how they are read.
+
+::
+
+    <state>/ca/           0700
+        ca.json           what it was set up to be (authority_settings)
+        root.pem issuing.pem      0644
+        root.crl issuing.crl      0644, DER: what a web server hands out
+        index.sqlite      every certificate that was signed (authority_index)
+        ceremony.jsonl    what was done to the CA's own keys, and when
+        lock
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import serialization
+
+from harness.errors import BadInput
+from provisioning.authority_index import Index
+from provisioning.authority_settings import CaSettings, load_settings
+from provisioning.certificates import pem
+from provisioning.private_files import write_durably
+
+
+@dataclass(frozen=True, slots=True)
+class CaFiles:
+    """``ca`` is the directory."""
+
+    ca: Path
+
+    @property
+    def index(self) -> Index:
+        return Index(self.ca / "index.sqlite")
+
+    def settings(self) -> CaSettings | None:
+        return load_settings(self.ca)
+
+    def has(self, role: str) -> bool:
+        return (self.ca / f"{role}.pem").exists()
+
+    def complete(self) -> bool:
+        """Whether the ceremony is over; its own probes look closer."""
+        names = ("ca.json", "root.pem", "issuing.pem", "root.crl", "issuing.crl")
+        return all((self.ca / name).exists() for name in names)
+
+    def certificate(self, role: str) -> x509.Certificate:
+        """Of ``root`` or ``issuing``. Raises BadInput when it cannot be read."""
+        place = self.ca / f"{role}.pem"
+        try:
+            return x509.load_pem_x509_certificate(place.read_bytes())
+        except OSError as problem:
+            raise BadInput(
+                where=str(place), key="the file", value=problem.strerror, expected="a certificate"
+            ) from problem
+        except ValueError as problem:
+            raise BadInput(
+                where=str(place), key="the file", value=str(problem), expected="a PEM certificate"
+            ) from problem
+
+    def save_certificate(self, role: str, made: x509.Certificate) -> None:
+        write_durably(self.ca / f"{role}.pem", pem(made), mode=0o644)
+
+    def issuing_is_the_roots(self) -> bool:
+        """Whether root.pem vouches for issuing.pem."""
+        try:
+            self.certificate("issuing").verify_directly_issued_by(self.certificate("root"))
+        except (InvalidSignature, ValueError, TypeError):
+            return False
+        return True
+
+    def crl_path(self, issuer: str) -> Path:
+        return self.ca / f"{issuer}.crl"
+
+    def crl(self, issuer: str) -> x509.CertificateRevocationList | None:
+        """The one that is published; None when there is none that can be read."""
+        try:
+            return x509.load_der_x509_crl(self.crl_path(issuer).read_bytes())
+        except (OSError, ValueError):
+            return None
+
+    def save_crl(self, issuer: str, made: x509.CertificateRevocationList) -> Path:
+        place = self.crl_path(issuer)
+        write_durably(place, made.public_bytes(serialization.Encoding.DER), mode=0o644)
+        return place
+
+    def adopt_issued(self) -> None:
+        """Take what a CA issued before it had an index into a new one, so that it can be revoked.
+
+        Certificates stood in ``issued/``, one file for each key.
+        """
+        index = self.index
+        if not self.has("root") or index.of_role("root"):
+            return
+        for place in sorted((self.ca / "issued").glob("*.pem")):
+            index.adopt(x509.load_pem_x509_certificate(place.read_bytes()), "device")
+        for role in ("issuing", "root"):  # the root last: it says that all others are in
+            if self.has(role):
+                index.adopt(self.certificate(role), role)

@@ -1,0 +1,162 @@
+"""What a CA signs: its own certificates, a box's, a CRL. The key stays in its token.
+
+A signature is checked with the issuer's public key before anybody gets it: a token that signs
+with another key, or wrongly, is found here and not by a box in the field.
+"""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.x509.oid import NameOID
+
+from harness.deadline import Deadline
+from harness.errors import IntegrityFailure
+from provisioning.authority_index import Entry, Index
+from provisioning.authority_policy import KeyRule
+from provisioning.idevid import key_usage, validity
+from provisioning.token import Token
+from provisioning.token_key import signing_key
+from provisioning.token_public import KeyPair
+
+REASONS = {
+    "unspecified": x509.ReasonFlags.unspecified,
+    "keyCompromise": x509.ReasonFlags.key_compromise,
+    "affiliationChanged": x509.ReasonFlags.affiliation_changed,
+    "superseded": x509.ReasonFlags.superseded,
+    "cessationOfOperation": x509.ReasonFlags.cessation_of_operation,
+    "privilegeWithdrawn": x509.ReasonFlags.privilege_withdrawn,
+}
+"""RFC 5280 5.3.1, without those for other certificates (CAs, attribute certificates) and without
+certificateHold: what is revoked here stays so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signer:
+    """A CA's key, ready: its token, whose session is logged in, and its pair there."""
+
+    token: Token
+    pair: KeyPair
+
+    def certificate(
+        self,
+        index: Index,
+        builder: x509.CertificateBuilder,
+        *,
+        number: int,
+        role: str,
+        device: str,
+        spki: str,
+        issuer: x509.Certificate | None,
+        by: Deadline,
+    ) -> x509.Certificate:
+        """Sign, and have it in the index; ``issuer`` None: it is its own.
+
+        Raises IntegrityFailure for a signature that does not verify.
+        """
+        index.begin(number, role=role, device=device, spki=spki)
+        made = builder.sign(signing_key(self.token, self.pair, by=by), self.pair.profile.hash)
+        _checked(made, issuer or made)
+        index.finish(made)
+        return made
+
+    def revocation_list(
+        self,
+        issuer: x509.Certificate,
+        revoked: tuple[Entry, ...],
+        *,
+        number: int,
+        days: int,
+        by: Deadline,
+    ) -> x509.CertificateRevocationList:
+        """A full CRL with number and AKI (RFC 5280 5.2), good until ``days`` from now."""
+        begin, end = validity(days)
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(issuer.subject)
+            .last_update(begin)
+            .next_update(end)
+            .add_extension(x509.CRLNumber(number), critical=False)
+            .add_extension(_issuer_id(issuer), critical=False)
+        )
+        for entry in revoked:
+            builder = builder.add_revoked_certificate(_revoked(entry))
+        made = builder.sign(signing_key(self.token, self.pair, by=by), self.pair.profile.hash)
+        if not made.is_signature_valid(self.pair.public_key):
+            raise IntegrityFailure("the token's signature under the CRL does not verify")
+        return made
+
+
+def ca_builder(
+    pair: KeyPair, rule: KeyRule, *, root: x509.Certificate | None, number: int, days: int | None
+) -> x509.CertificateBuilder:
+    """A CA's own certificate, as it is to be signed; ``root`` None: by itself."""
+    # A name of its own for each CA: two stations' roots must not be taken for one another.
+    unique = x509.NameAttribute(NameOID.SERIAL_NUMBER, pair.spki_sha256[:16])
+    named = x509.NameAttribute(NameOID.COMMON_NAME, f"TrustBox {rule.role} CA")
+    subject = x509.Name([named, unique])
+    begin, end = validity(days)
+    own_id = x509.SubjectKeyIdentifier.from_public_key(pair.public_key)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(root.subject if root else subject)
+        .public_key(pair.public_key)
+        .serial_number(number)
+        .not_valid_before(begin)
+        .not_valid_after(end)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=rule.path_length), critical=True)
+        .add_extension(key_usage(key_cert_sign=True, crl_sign=True), critical=True)
+        .add_extension(own_id, critical=False)
+        .add_extension(
+            _issuer_id(root)
+            if root
+            else x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(own_id),
+            critical=False,
+        )
+    )
+
+
+def crl_is_due(
+    found: x509.CertificateRevocationList | None,
+    revoked: tuple[Entry, ...],
+    *,
+    at: datetime.datetime | None = None,
+) -> bool:
+    """No CRL, one past half of its time, or one that does not name exactly those revoked."""
+    if found is None or found.next_update_utc is None:
+        return True
+    when = at or datetime.datetime.now(datetime.UTC)
+    half = found.last_update_utc + (found.next_update_utc - found.last_update_utc) / 2
+    return when >= half or {r.serial_number for r in found} != {e.number for e in revoked}
+
+
+def _issuer_id(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    found = issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(found)
+
+
+def _revoked(entry: Entry) -> x509.RevokedCertificate:
+    assert entry.revoked is not None  # noqa: S101 - the index gave those that are
+    builder = (
+        x509.RevokedCertificateBuilder()
+        .serial_number(entry.number)
+        .revocation_date(entry.revoked.replace(microsecond=0))
+    )
+    reason = REASONS.get(entry.reason or "unspecified", x509.ReasonFlags.unspecified)
+    if reason is not x509.ReasonFlags.unspecified:  # which is said by saying nothing (5.3.1)
+        builder = builder.add_extension(x509.CRLReason(reason), critical=False)
+    return builder.build()
+
+
+def _checked(made: x509.Certificate, issuer: x509.Certificate) -> None:
+    try:
+        made.verify_directly_issued_by(issuer)
+    except (InvalidSignature, TypeError, ValueError) as problem:
+        raise IntegrityFailure(
+            "the token's signature under a certificate does not verify",
+            hint="Nothing was given out. Have the token looked at before it signs anything else.",
+        ) from problem

@@ -44,6 +44,7 @@ _BANNER = re.compile(rb"(?<![ -~])U-Boot (\d{4}\.\d\d[ -~]{0,120})")
 _COUNTDOWN = b"Hit any key to stop autoboot"
 _CONTINUED = b"\r\n> "
 """U-Boot's shell wants the rest of a command (CONFIG_SYS_PROMPT_HUSH_PS2)."""
+_GONE = b"\nStarting kernel ..."
 _BEGUN = re.compile(rb"U-Boot \d{4}\.\d\d|" + _COUNTDOWN)
 
 
@@ -86,9 +87,9 @@ class UBoot:
         """Press the stop key until U-Boot shows its prompt, then make sure that it answers.
 
         No key is sent before U-Boot greets: an earlier one could stop something else. U-Boot takes
-        a key even with a countdown of 0 s (bootdelay=0), not with bootdelay=-2 (U-Boot
-        common/autoboot.c). ``check`` is called again and again, to raise when waiting is of no
-        use. DeadlineExpired says what was seen last.
+        a key that waits even with a countdown of 0 s (bootdelay=0), and none with bootdelay=-2
+        (U-Boot common/autoboot.c): DeviceRefused when it boots on all the same. ``check`` is called
+        again and again, to raise when waiting is of no use. DeadlineExpired says what came last.
         """
         keys = re.escape(self._stop_key)
         prompt = re.compile(rb"\n" + re.escape(self._prompt) + rb"(?:" + keys + rb")*\Z")
@@ -101,6 +102,11 @@ class UBoot:
                 last = printable(self._heard[-200:].decode(errors="replace")).strip()
                 raise DeadlineExpired(f"{stage}; the last that came was {last!r}", by.seconds)
             begun = begun or _BEGUN.search(self._heard) is not None
+            if begun and _GONE in self._heard:
+                raise DeviceRefused(
+                    "U-Boot did not stop for a key: it went on and started the kernel",
+                    hint="Its variable bootdelay must be 1 at least for a countdown to stop it in.",
+                )
             if begun:
                 self._console.send(self._stop_key)
                 self._listen(by.sooner(KEY_SECONDS))

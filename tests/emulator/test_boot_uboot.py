@@ -192,6 +192,22 @@ def test_a_box_that_was_held_boots_on_and_its_stages_are_timed(by: Deadline) -> 
         held.rig.close()
 
 
+def test_u_boot_that_stops_for_no_key_is_told_at_once_and_boots_on(by: Deadline) -> None:
+    """``bootdelay=-2`` is U-Boot's way to look for no key at all."""
+    serial = f"{SERIAL}-FAST"
+    held = hold_own(name=serial, serial=serial, by=Deadline.after(200), autoboot_seconds=-2)
+    try:
+        with (
+            pytest.raises(DeviceRefused, match="did not stop for a key"),
+            held_in_uboot(held.rig, held.consoles[World.NORMAL], by=by),
+        ):
+            pytest.fail("it was never held")
+        held.rig.on(by=by)  # is on already: nothing happens, and BoxDied if it were dead
+        assert b"login:" in held.consoles[World.NORMAL].transcript()[-200:]
+    finally:
+        held.rig.close()
+
+
 def test_what_never_greets_is_waited_for_until_the_deadline_only(
     uboot: UBoot, holding: Holding
 ) -> None:

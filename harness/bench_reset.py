@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from harness.bench_rig import BenchRig
+from harness.console_login import ConsoleLogin
+from harness.console_shell import ConsoleShell
 from harness.deadline import Deadline
 from harness.errors import DeviceRefused, LinkError, RigError, TrustBoxError
 from harness.history import History
@@ -28,7 +30,16 @@ def reboot_command(rig: BenchRig, *, by: Deadline) -> str:
         why = [f"over SSH: {problem.message}"]
     finally:
         ssh.close()
-    raise DeviceRefused("; ".join(why))
+    login = rig.config.console
+    if login is None:
+        why.append("on the console: the entry has no console login")
+        raise DeviceRefused("; ".join(why))
+    try:
+        _on_console(rig, login, vitals, by)
+    except TrustBoxError as problem:
+        why.append(f"on the console: {problem.message}")
+        raise DeviceRefused("; ".join(why)) from problem
+    return "on the console"
 
 
 def _run(shell: Shell, by: Deadline) -> None:
@@ -41,3 +52,11 @@ def _run(shell: Shell, by: Deadline) -> None:
     except (LinkError, RigError):
         if not connected:
             raise
+
+
+def _on_console(rig: BenchRig, login: ConsoleLogin, vitals: Vitals, by: Deadline) -> None:
+    shell = ConsoleShell(rig.lines.main, login, rig.config.layout, vitals, History())
+    try:
+        _run(shell, by)
+    finally:
+        shell.close()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from harness.config_power import PowerConfig, read_power
 from harness.config_presets import Preset, load_presets, under
 from harness.config_secret import read_source
 from harness.config_table import Table
+from harness.console_login import ConsoleLogin
 from harness.holding import Endpoint
 from harness.secret import Secret
 from harness.target import EvidenceLevel, Firmware, Layout, World
@@ -27,15 +28,6 @@ BOOT_MARKERS = ("U-Boot SPL 2", "U-Boot 2", "Booting Linux on physical CPU")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DIGEST = re.compile(r"[0-9a-fA-F]{64}")
 _KEY_TYPE = re.compile(r"(ssh|ecdsa|sk)-[a-z0-9@.-]+")
-
-
-@dataclass(frozen=True, slots=True)
-class ConsoleAccount:
-    """Who logs in on the serial console. ``new_password`` is for boxes that insist on a change."""
-
-    user: str
-    password: Callable[[], Secret] | None = None
-    new_password: Callable[[], Secret] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +44,7 @@ class BenchConfig:
     speed: int = 115200
     serial: str | None = None
     preset: str = ""
-    console: ConsoleAccount | None = None
+    console: ConsoleLogin | None = None
     console_tty: str = "/dev/console"
     power: PowerConfig | None = None
     layout: Layout = field(default_factory=Layout)
@@ -140,13 +132,13 @@ def _uarts(table: Table) -> dict[World, str]:
     return uarts
 
 
-def _console(table: Table | None, preset: Preset) -> ConsoleAccount | None:
+def _console(table: Table | None, preset: Preset) -> ConsoleLogin | None:
     if table is None:
         return None
     user = table.text_or("user", "root")
     known = preset.public_logins.get(user)
     password = read_source(table) or (_Public(known) if known is not None else None)
-    found = ConsoleAccount(user, password, read_source(table, "new_password"))
+    found = ConsoleLogin(user, password, read_source(table, "new_password"))
     table.finish()
     return found
 

@@ -1,0 +1,220 @@
+"""One process holds a bench: against real other processes, and files that others left."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.bench_lab import get, lab_directory, put
+from harness.bench_lock import BenchHeld, BenchLock
+from harness.bench_owner import Owner
+from harness.bench_quarantine import quarantine, quarantined, refuse, release
+from harness.errors import RigError
+
+HOLDER = """
+import sys
+from pathlib import Path
+from harness.bench_lock import BenchLock
+BenchLock(Path(sys.argv[1]), "bench-07").take()
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holder(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that holds bench-07 until its stdin ends."""
+    command = [sys.executable, "-c", HOLDER, str(tmp_path)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as started:
+        assert started.stdout is not None
+        assert started.stdout.readline() == "held\n"
+        yield started
+        started.kill()
+
+
+def somebody(**changes: object) -> Owner:
+    """An owner on another machine."""
+    elsewhere = dataclasses.replace(Owner.here("bench-07"), machine="another", host="station-2")
+    return dataclasses.replace(elsewhere, **changes)  # type: ignore[arg-type]
+
+
+def left(path: Path, owner: Owner, *, seconds_ago: float = 0.0) -> None:
+    put(path, owner.as_dict())
+    at = path.stat().st_mtime - seconds_ago
+    os.utime(path, (at, at))
+
+
+def test_a_bench_that_another_process_holds_is_refused_with_its_owner(
+    tmp_path: Path, holder: subprocess.Popen[str]
+) -> None:
+    with pytest.raises(BenchHeld, match=f"@.*, process {holder.pid}, since") as caught:
+        BenchLock(tmp_path, "bench-07").take()
+
+    assert caught.value.owner is not None
+    assert caught.value.owner.pid == holder.pid
+
+
+def test_a_dead_owner_s_bench_is_taken_over_and_that_is_logged(
+    tmp_path: Path, holder: subprocess.Popen[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    holder.kill()
+    holder.wait()
+    lock = BenchLock(tmp_path, "bench-07")
+    with caplog.at_level(logging.WARNING, "harness.bench"):
+        dead = lock.take()
+
+    assert dead is not None
+    assert dead.pid == holder.pid
+    assert f"process {holder.pid}" in caplog.text
+    lock.release()
+
+
+def test_a_released_bench_is_free(tmp_path: Path) -> None:
+    lock = BenchLock(tmp_path, "bench-07")
+    assert lock.take() is None
+    lock.release()
+    lock.release()
+
+    assert not lock.path.exists()
+    assert BenchLock(tmp_path, "bench-07").look() is None
+
+
+def test_other_benches_are_not_in_the_way(tmp_path: Path) -> None:
+    locks = [BenchLock(tmp_path, f"bench-{n}") for n in (7, 8)]
+    for lock in locks:
+        lock.take()
+    for lock in locks:
+        lock.release()
+
+
+def test_a_process_number_that_is_used_again_is_another_process(tmp_path: Path) -> None:
+    lock = BenchLock(tmp_path, "bench-07")
+    left(lock.path, dataclasses.replace(Owner.here("bench-07"), started=1))
+
+    assert lock.take() is not None
+    lock.release()
+
+
+def test_another_machine_s_heartbeat_decides(tmp_path: Path) -> None:
+    lock = BenchLock(tmp_path, "bench-07", dead_seconds=60)
+    left(lock.path, somebody(), seconds_ago=30)
+    with pytest.raises(BenchHeld, match="station-2"):
+        lock.take()
+
+    left(lock.path, somebody(), seconds_ago=90)
+    dead = lock.take()
+    assert dead is not None
+    assert dead.host == "station-2"
+    lock.release()
+
+
+def test_a_lock_that_cannot_be_read_is_respected_until_it_is_old(tmp_path: Path) -> None:
+    lock = BenchLock(tmp_path, "bench-07", dead_seconds=60)
+    lock.path.write_text("not ours")
+    with pytest.raises(BenchHeld, match="cannot be read"):
+        lock.take()
+
+    os.utime(lock.path, (1, 1))
+    assert lock.take() is None
+    lock.release()
+
+
+def test_the_heart_beats(tmp_path: Path) -> None:
+    lock = BenchLock(tmp_path, "bench-07", beat_seconds=0.02)
+    lock.take()
+    os.utime(lock.path, (1, 1))
+    beat = threading.Event()
+    for _ in range(500):
+        if lock.path.stat().st_mtime > 1:
+            beat.set()
+            break
+        threading.Event().wait(0.02)
+    lock.release()
+
+    assert beat.is_set()
+
+
+def test_who_lost_a_bench_hears_of_it_and_leaves_the_new_owner_alone(tmp_path: Path) -> None:
+    heard: list[str] = []
+    told = threading.Event()
+
+    def lost(why: str) -> None:
+        heard.append(why)
+        told.set()
+
+    lock = BenchLock(tmp_path, "bench-07", lost=lost, beat_seconds=0.02)
+    lock.take()
+    put(lock.path, somebody().as_dict())
+
+    assert told.wait(10)
+    assert "taken over by" in heard[0]
+    lock.release()
+    assert lock.path.exists()
+
+
+def test_what_an_owner_says_cannot_drive_a_terminal(tmp_path: Path) -> None:
+    lock = BenchLock(tmp_path, "bench-07")
+    put(lock.path, somebody(user="\x1b[2Jroot").as_dict())
+    with pytest.raises(BenchHeld) as caught:
+        lock.take()
+
+    assert "\x1b" not in caught.value.message
+
+
+def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text('{"user": "x"}')
+    (tmp_path / "bench-07.lock").symlink_to(tmp_path / "secret")
+
+    assert get(tmp_path / "bench-07.lock") == {}
+
+
+def test_a_place_for_locks_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RigError, match="file cannot keep the benches' locks") as caught:
+        lab_directory(tmp_path / "file")
+
+    assert "lab_directory" in caught.value.diagnostics()
+
+
+def test_the_place_for_locks_can_be_named_for_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRUSTBOX_LAB", str(tmp_path / "shared"))
+
+    assert lab_directory() == tmp_path / "shared"
+    assert (tmp_path / "shared").is_dir()
+    assert lab_directory(tmp_path / "own") == tmp_path / "own"
+
+
+def test_a_box_in_quarantine_is_refused_with_the_reason(tmp_path: Path) -> None:
+    quarantine(tmp_path, "bench-07", serial="TB-0042", reason="did not come back")
+
+    with pytest.raises(RigError, match=r"in quarantine: TB-0042 since .*: did not come back") as no:
+        refuse(tmp_path, "bench-07")
+    assert "trustbox targets release bench-07" in no.value.diagnostics()
+
+
+def test_a_quarantine_ends_with_its_release(tmp_path: Path) -> None:
+    quarantine(tmp_path, "bench-07", serial="TB-0042", reason="did not come back")
+    mark = release(tmp_path, "bench-07")
+
+    assert mark is not None
+    assert mark.reason == "did not come back"
+    refuse(tmp_path, "bench-07")
+    assert release(tmp_path, "bench-07") is None
+
+
+def test_a_mark_that_cannot_be_read_is_a_mark(tmp_path: Path) -> None:
+    (tmp_path / "bench-07.quarantine").write_text("[]")
+
+    assert quarantined(tmp_path, "bench-07") is not None

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import Enum
 from uuid import UUID
 
+from harness.boot_registers import read_in_linux
+from harness.boot_stages import boots, merged
 from harness.capability import Capability
 from harness.deadline import Deadline
 from harness.target import Console, Target, World
@@ -18,6 +20,8 @@ LONGEST = 128
 """Characters of a value; what is longer or not printable ASCII is taken for absent."""
 MOST_TRANSCRIPT = 1 << 20
 """Bytes of each console's transcript that are searched for the boot chain."""
+MOST_LINES = 20_000
+"""Lines of all consoles that are searched for what a boot's log tells."""
 
 _TREE = "/proc/device-tree"
 _OPTEE = re.compile(r"optee: revision ([0-9]+\.[0-9]+)(?: \(([0-9a-f]{8,16})\))?", re.A)
@@ -97,7 +101,9 @@ class InfoSession:
                 self._tee_uuid(by),
                 self._optee(by),
                 self._kernel(by),
+                self._fuses(by),
                 *self._boot(),
+                self._findings(),
             )
         )
 
@@ -129,6 +135,25 @@ class InfoSession:
         done = self._target.shell.run("uname", "-r", by=by, check=False)
         value = done.text if _KERNEL.fullmatch(done.text) and len(done.text) <= LONGEST else None
         return Fact("kernel version", value, Seen.ASSERTED, "uname -r")
+
+    def _fuses(self, by: Deadline) -> Fact:
+        """What Linux shows of the fuses; the whole secure-boot state takes ``trustbox boot``."""
+        state = read_in_linux(self._target.shell, by=by)
+        known = {"ITS": state.its, "write-protected": state.write_protected}
+        words = [f"{name} {'yes' if value else 'no'}" for name, value in known.items()]
+        if state.debug is not None:
+            words.append(f"debug {state.debug.name.lower()}")
+        value = None if state.absent else ", ".join(words)
+        return Fact("fuses", value, Seen.ASSERTED, state.source)
+
+    def _findings(self) -> Fact:
+        """Names of what in the last boot's log somebody must know; absent when none was heard."""
+        said = merged(*(uart.lines() for uart in self._target.consoles.values()))
+        heard = [boot for boot in boots(said[-MOST_LINES:]) if len(boot.stages) > 1]
+        value = None
+        if heard:
+            value = ", ".join(found.name for found in heard[-1].findings) or "none"
+        return Fact("boot: findings", value, Seen.OBSERVED, "UART")
 
     def _boot(self) -> Iterator[Fact]:
         """The boot chain's greetings on the UARTs, absent when it booted before we listened."""

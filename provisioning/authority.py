@@ -52,8 +52,12 @@ class Authority:
     settings: CaSettings
 
     @property
+    def files(self) -> CaFiles:
+        return CaFiles(self.state)
+
+    @property
     def index(self) -> Index:
-        return CaFiles(self.state).index
+        return self.files.index
 
     def certify(
         self, request: bytes, serial: str, *, days: int | None, by: Deadline, rekey: bool = True
@@ -65,31 +69,43 @@ class Authority:
         (see checked_request) or its key was revoked, IntegrityFailure when its key is another
         box's or a CA's.
         """
+        return self.issue(request, serial, days=days, by=by, rekey=rekey)[0]
+
+    def issue(
+        self, request: bytes, serial: str, *, days: int | None, by: Deadline, rekey: bool = True
+    ) -> tuple[x509.Certificate, bool]:
+        """As ``certify``; and whether it is new."""
         key = checked_request(request, serial, allowed=self.settings.device_keys)
         with locked(self.state, by):
             earlier = self._entries_for(key, serial)
             for entry in earlier:
                 found = entry.certificate
                 if found and fits(found, key=key, serial=serial, issuing=self.issuing):
-                    return found
-            others = [e for e in self._good(serial) if e.spki != _fingerprint(key)]
+                    return found, False
+            others = [e for e in self.good(serial) if e.spki != _fingerprint(key)]
             if others and not rekey:
                 raise DeviceRefused(
                     f"{serial} has a certificate for another key ({others[0].number:x})",
                     hint="Revoke that one, or renew with this request, if the box has a new key.",
                 )
-            return self._issue(key, serial, days, by)
+            return self._issue(key, serial, days, by), True
 
     def renew(
-        self, serial: str, *, days: int | None = None, now: bool = False, by: Deadline
+        self,
+        serial: str,
+        *,
+        days: int | None = None,
+        unlimited: bool = False,
+        now: bool = False,
+        by: Deadline,
     ) -> tuple[x509.Certificate, bool]:
         """The box's newest good certificate anew, for the same key; and whether it is new.
 
         Nothing is done before the last third of its life, unless ``now``. ``days`` None: as long
-        as before. Raises DeviceRefused when the box has none that is good.
+        as before, or ``unlimited``. Raises DeviceRefused when the box has none that is good.
         """
         with locked(self.state, by):
-            good = self._good(serial)
+            good = self.good(serial)
             if not good or good[0].certificate is None:
                 raise DeviceRefused(
                     f"{serial} has no certificate that could be renewed",
@@ -101,8 +117,8 @@ class Authority:
                 return found, False
             key: PublicKey = found.public_key()  # type: ignore[assignment]  # it was checked then
             self._entries_for(key, serial)
-            unlimited = found.not_valid_after_utc == NO_END
-            again = days or (None if unlimited else life // datetime.timedelta(days=1))
+            endless = unlimited or found.not_valid_after_utc == NO_END
+            again = days or (None if endless else life // datetime.timedelta(days=1))
             return self._issue(key, serial, again, by), True
 
     def revoke(self, number: int, reason: str, *, by: Deadline) -> tuple[Entry, bool]:
@@ -133,7 +149,7 @@ class Authority:
         return entry is not None and entry.revoked is not None
 
     def _publish(self, by: Deadline, *, now: bool) -> tuple[Path, bool]:
-        files, revoked = CaFiles(self.state), self.index.revoked(DEVICE.role)
+        files, revoked = self.files, self.index.revoked(DEVICE.role)
         if not now and not crl_is_due(files.crl("issuing"), revoked):
             return files.crl_path("issuing"), False
         made = self._signer(by).revocation_list(
@@ -162,7 +178,8 @@ class Authority:
                 )
         return tuple(entry for entry in earlier if entry.revoked is None)
 
-    def _good(self, serial: str) -> list[Entry]:
+    def good(self, serial: str) -> list[Entry]:
+        """The box's certificates that are neither revoked nor over, newest first."""
         return [
             entry
             for entry in self.index.of_device(serial)

@@ -46,6 +46,11 @@ class CeremonyReport:
     said: str
     seconds: float
 
+    def to_dict(self) -> dict[str, object]:
+        """For JSON."""
+        told = {"step": self.step, "outcome": self.outcome, "said": self.said}
+        return {**told, "seconds": round(self.seconds, 3)}
+
 
 @dataclass(frozen=True, slots=True)
 class Ceremony:

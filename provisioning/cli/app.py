@@ -11,7 +11,7 @@ import typer
 from harness.errors import Misuse
 from harness.wire import show_traffic
 from provisioning import cli_attest
-from provisioning.cli import boot, console, look, plans, provision, shell, targets
+from provisioning.cli import boot, ca, console, look, plans, provision, shell, targets
 
 
 def build() -> typer.Typer:
@@ -34,6 +34,7 @@ def build() -> typer.Typer:
     app.command("console")(console.console)
     app.add_typer(boot.app, name="boot")
     app.add_typer(plans.app, name="plan")
+    app.add_typer(ca.app, name="ca")
     app.add_typer(targets.app, name="targets")
     for entry in sorted(metadata.entry_points(group="trustbox.commands"), key=lambda e: e.name):
         try:

@@ -44,25 +44,35 @@ class Rung:
         return f"{self.name}: {self.said} ({self.seconds:.1f} s)"
 
 
+@dataclass(frozen=True, slots=True)
+class _Times:
+    ssh: float
+    sign: float
+    boot: float
+
+
 def recover(
     rig: BenchRig,
     *,
     why: str,
     progress: Callable[[str], None] = lambda what: None,
+    ssh_seconds: float = SSH_SECONDS,
     sign_seconds: float = SIGN_SECONDS,
     boot_seconds: float = BOOT_SECONDS,
 ) -> tuple[Rung, ...]:
     """Climb until the box answers; returns the rungs, the last of which worked.
 
-    ``why`` is what was wrong, for the log and the mark. Raises RigError when no rung helped: then
+    ``why`` is what was wrong, for the log and the mark. The times bound, in seconds, an answer over
+    SSH, the first sign of a reset, and a boot. Raises RigError when no rung helped: then
     the bench is in quarantine, and nobody opens it until ``trustbox targets release``.
     """
     log = logging.getLogger(f"harness.bench.{rig.config.name}")
     climbed: list[Rung] = []
+    times = _Times(ssh_seconds, sign_seconds, boot_seconds)
     for name, attempt in _LADDER:
         started = time.monotonic()
         try:
-            worked, said = True, attempt(rig, sign_seconds, boot_seconds)
+            worked, said = True, attempt(rig, times)
         except TrustBoxError as problem:
             worked, said = False, problem.message
         rung = Rung(name, worked, said, time.monotonic() - started)
@@ -81,45 +91,45 @@ def recover(
     )
 
 
-def _ssh(rig: BenchRig, sign: float, boot: float) -> str:
+def _ssh(rig: BenchRig, times: _Times) -> str:
     """A box that somebody gave up may answer all the same: a lost connection is not a dead box."""
     rig.vitals.check()
-    rig.awake(by=Deadline.after(SSH_SECONDS))
+    rig.awake(by=Deadline.after(times.ssh))
     return "answers"
 
 
-def _sysrq(rig: BenchRig, sign: float, boot: float) -> str:
-    by = Deadline.after(sign)
+def _sysrq(rig: BenchRig, times: _Times) -> str:
+    by = Deadline.after(times.sign)
     rig.lines.attach(by=by)
     mark = rig.lines.mark()
     for key in _SYSRQ:
         rig.lines.main.send_break()
         rig.lines.main.send(bytes([key]))
         threading.Event().wait(by.slice("SysRq", _KEY_SECONDS))
-    return _reboot_seen(rig, mark, by, boot)
+    return _reboot_seen(rig, mark, by, times)
 
 
-def _reset(rig: BenchRig, sign: float, boot: float) -> str:
+def _reset(rig: BenchRig, times: _Times) -> str:
     mark = rig.lines.mark()
-    how = reboot_command(rig, by=Deadline.after(2 * sign))
-    return f"{how}; {_reboot_seen(rig, mark, Deadline.after(sign), boot)}"
+    how = reboot_command(rig, by=Deadline.after(2 * times.sign))
+    return f"{how}; {_reboot_seen(rig, mark, Deadline.after(times.sign), times)}"
 
 
-def _cycle(rig: BenchRig, sign: float, boot: float) -> str:
-    return str(rig.cycle(by=Deadline.after(boot)))
+def _cycle(rig: BenchRig, times: _Times) -> str:
+    return str(rig.cycle(by=Deadline.after(times.boot)))
 
 
-def _reboot_seen(rig: BenchRig, mark: int, by: Deadline, boot: float) -> str:
+def _reboot_seen(rig: BenchRig, mark: int, by: Deadline, times: _Times) -> str:
     """The boot that a reset led to, once its first text was seen. Raises DeviceRefused."""
     while not (said := rig.lines.boot_text(mark)):
         if by.expired:
             raise DeviceRefused("no boot followed")
         threading.Event().wait(0.2)
-    rig.reborn(mark, by=Deadline.after(boot))
+    rig.reborn(mark, by=Deadline.after(times.boot))
     return f"booted anew, {said!r}"
 
 
-_LADDER: tuple[tuple[str, Callable[[BenchRig, float, float], str]], ...] = (
+_LADDER: tuple[tuple[str, Callable[[BenchRig, _Times], str]], ...] = (
     ("SSH", _ssh),
     ("SysRq on the console", _sysrq),
     ("reboot command", _reset),

@@ -26,17 +26,23 @@ CAT = """\
 case "$1" in /proc/sys/kernel/random/boot_id) exec /bin/cat "{directory}/boot_id";; esac
 exec /bin/cat "$@"
 """
+REBOOT = """\
+#!/bin/sh
+# Instead of this machine's own: nothing here may ever reach that.
+echo "$@" >"{directory}/reboot"
+"""
 
 
 class BenchBox:
-    """On after ``open``. ``hears`` is called with what is typed on the console while it is on."""
+    """On after ``open``. ``hears`` is called with what is typed on the console while it is on;
+    ``reboots`` says whether the reboot command works."""
 
     def __init__(self, directory: Path, *, serial: str) -> None:
         self.directory, self.serial = directory, serial
         self.sshd = LocalSshd(directory)
         self.is_on = False
         self.hears: Callable[[bytes], None] = lambda typed: None
-        self.answers_keys = True
+        self.answers_keys = self.reboots = True
         self.cuts = 0
         self._master, far = os.openpty()
         tty.setraw(far)
@@ -50,9 +56,10 @@ class BenchBox:
         binaries = self.directory / "bin"
         binaries.mkdir()
         (binaries / "cat").write_text(CAT.format(directory=self.directory))
-        (binaries / "cat").chmod(0o755)
-        os.mkfifo(self.directory / "console")
-        self._fifo = os.open(self.directory / "console", os.O_RDWR | os.O_NONBLOCK)
+        (binaries / "reboot").write_text(REBOOT.format(directory=self.directory))
+        for program in binaries.iterdir():
+            program.chmod(0o755)
+        self._fifo, self._reboot = (self._fifo_at(name) for name in ("console", "reboot"))
         self.new_boot_id()
         self.sshd.open()
         path = f"SetEnv SHLVL=1 PATH={binaries}:/usr/bin:/bin"
@@ -91,6 +98,10 @@ class BenchBox:
         """Still powered; nobody answers on the network."""
         self.sshd.close()
 
+    def _fifo_at(self, name: str) -> int:
+        os.mkfifo(self.directory / name)
+        return os.open(self.directory / name, os.O_RDWR | os.O_NONBLOCK)
+
     def says(self, data: bytes) -> None:
         while data:
             data = data[os.write(self._master, data) :]
@@ -101,7 +112,9 @@ class BenchBox:
         self._uart_thread.join()
         with contextlib.suppress(OSError):
             self.sshd.close()
-        for descriptor in (self._master, self._far, self._over, self._end, self._fifo):
+        for descriptor in (
+            *(self._master, self._far, self._over, self._end, self._fifo, self._reboot),
+        ):
             os.close(descriptor)
 
     def entry(self, **more: str) -> str:
@@ -130,11 +143,15 @@ class BenchBox:
 
     def _uart_loop(self) -> None:
         while True:
-            ready, _, _ = select.select([self._master, self._fifo, self._over], [], [])
+            watched = [self._master, self._fifo, self._reboot, self._over]
+            ready, _, _ = select.select(watched, [], [])
             if self._over in ready:
                 return
             if self._fifo in ready:
                 self.says(os.read(self._fifo, 4096))
+            if self._reboot in ready and os.read(self._reboot, 4096) and self.reboots:
+                self.off()
+                self.on()
             if self._master in ready:
                 typed = os.read(self._master, 4096)
                 if self.is_on:

@@ -74,10 +74,10 @@ class MissingCapability(TrustBoxError):
 
     exit_status = 3
 
-    def __init__(self, target: str, missing: Iterable[str]) -> None:
+    def __init__(self, target: str, missing: Iterable[str], *, hint: str = "") -> None:
         self.target = target
         self.missing = tuple(sorted(missing))
-        super().__init__(f"{target} lacks {', '.join(self.missing)}")
+        super().__init__(f"{target} lacks {', '.join(self.missing)}", hint=hint)
 
 
 class LinkError(TrustBoxError):

@@ -17,6 +17,7 @@ from harness.capability import Capability
 from harness.deadline import Deadline
 from harness.errors import MissingCapability
 from harness.history import History
+from harness.remedies import remedy
 
 
 class World(Enum):
@@ -181,10 +182,14 @@ class Target:
     """Whether somebody permitted, for this very box, what cannot be undone."""
 
     def require(self, *needs: Capability) -> None:
-        """Raises MissingCapability, naming every one of ``needs`` that this box lacks."""
+        """Raises MissingCapability, naming every one of ``needs`` that this box lacks.
+
+        Its hint says what of the box's firmware would bring them.
+        """
         missing = self.missing(needs)
         if missing:
-            raise MissingCapability(self.name, (c.value for c in missing))
+            names = (c.value for c in missing)
+            raise MissingCapability(self.name, names, hint=remedy(missing))
 
     def missing(self, needs: Iterable[Capability]) -> list[Capability]:
         return sorted((c for c in needs if c not in self.capabilities), key=lambda c: c.value)

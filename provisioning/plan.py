@@ -27,7 +27,8 @@ class Plan:
     pins: Path | None
     """The operator's PIN file; None: random PINs, kept in this station's store."""
     key_purpose: str
-    validity_days: int
+    validity_days: int | None
+    """None: without end, 99991231235959Z."""
     enclave: Path | None
     """A signed .ta file; None: the sample enclave, built with the dev kit of the firmware."""
     enclave_uuid: UUID | None
@@ -86,7 +87,7 @@ def parse_plan(text: bytes, *, where: str, beside: Path) -> Plan:
         token_label=token.text("label", r"[ -~]{1,32}", "1 to 32 printable ASCII characters"),
         pins=None if pins == "generate" else beside / Path(pins).expanduser(),
         key_purpose=key.text("purpose", r"[a-z0-9-]{1,32}", "1 to 32 of a-z, 0-9 and -"),
-        validity_days=certificate.number("validity_days", 1, 36500),
+        validity_days=certificate.days("validity_days"),
         enclave=None if source == "sample" else beside / Path(source).expanduser(),
         enclave_uuid=UUID(uuid) if uuid else None,
         golden=None if golden == "firmware" else bytes.fromhex(golden),
@@ -132,6 +133,9 @@ class _Table:
         if type(value) is not int or not least <= value <= most:
             raise self.wrong(key, value, f"a whole number from {least} to {most}")
         return value
+
+    def days(self, key: str) -> int | None:
+        return None if self._found.get(key) == "unlimited" else self.number(key, 1, 36500)
 
     def wrong(self, key: str, value: object, expected: str) -> BadInput:
         return BadInput(

@@ -23,7 +23,7 @@ from cryptography import x509
 from harness.deadline import Deadline
 from harness.errors import IntegrityFailure, Misuse, TrustBoxError
 from provisioning.authority_files import CaFiles
-from provisioning.authority_keys import key_is_good, of_kind, signer_of
+from provisioning.authority_keys import key_is_good, named, of_kind, signer_of
 from provisioning.authority_policy import ISSUING, ROOT
 from provisioning.authority_settings import CaSettings, RoleSettings, save_settings
 from provisioning.authority_signing import Signer, ca_builder, crl_is_due
@@ -151,10 +151,15 @@ def _do(step: _Step, opened: _Opened, journal: Journal, by: Deadline) -> Ceremon
 
 
 def _settings_probe(opened: _Opened, by: Deadline) -> str | None:
+    fixed = opened.files.fixed(opened.settings)
+    if fixed:
+        raise Misuse(
+            f"this CA was set up with other settings for {', '.join(fixed)}, which stay as they are",
+            hint="Leave these options away, or set up another CA with another --state.",
+        )
     there = (opened.files.ca / "ca.json").exists()
-    if there and opened.files.settings() != opened.settings:
-        raise Misuse("this CA was set up with other settings, which stay as they are")
-    return "ca.json says the same" if there else None
+    same = there and opened.files.settings() == opened.settings
+    return "ca.json says the same" if same else None
 
 
 def _settings_act(opened: _Opened, by: Deadline) -> None:
@@ -281,7 +286,7 @@ def _publish(opened: _Opened, role: str, by: Deadline) -> None:
 def _described(found: x509.Certificate) -> str:
     until = found.not_valid_after_utc
     end = "without end" if until == NO_END else f"to {until:%Y-%m-%d}"
-    return f"{found.subject.rfc4514_string()}, {end}"
+    return f"{named(found)}, {end}"
 
 
 def _crl_described(found: x509.CertificateRevocationList) -> str:

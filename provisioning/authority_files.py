@@ -40,6 +40,17 @@ class CaFiles:
     def settings(self) -> CaSettings | None:
         return load_settings(self.ca)
 
+    def fixed(self, wanted: CaSettings) -> list[str]:
+        """Which of the wanted settings differ from those that certificates already stand on: the
+        root's once there is root.pem, all of them once there is issuing.pem.
+        """
+        before = self.settings()
+        if before is None:
+            return []
+        was, now = before.to_dict(), wanted.to_dict()
+        keys = list(was) if self.has("issuing") else ["root"] if self.has("root") else []
+        return [key for key in keys if was[key] != now[key]]
+
     def has(self, role: str) -> bool:
         return (self.ca / f"{role}.pem").exists()
 

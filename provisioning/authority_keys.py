@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 
 from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from harness.deadline import Deadline
 from harness.errors import IntegrityFailure, Misuse
@@ -19,7 +20,7 @@ from provisioning.token_public import KeyPair
 def signer_of(token: Token, id: bytes, certificate: x509.Certificate, by: Deadline) -> Signer:
     """The CA's key in the token. Raises IntegrityFailure unless it is the certificate's."""
     pair = token.find(id, by=by)
-    name = certificate.subject.rfc4514_string()
+    name = named(certificate)
     if pair is None:
         raise IntegrityFailure(
             f"the token does not hold the key of {name}",
@@ -29,6 +30,11 @@ def signer_of(token: Token, id: bytes, certificate: x509.Certificate, by: Deadli
     if pair.public_key != certificate.public_key():
         raise IntegrityFailure(f"the key in the token is not that of {name}")
     return Signer(token, pair)
+
+
+def named(certificate: x509.Certificate) -> str:
+    """Its subject for people."""
+    return certificate.subject.rfc4514_string({NameOID.SERIAL_NUMBER: "serialNumber"})
 
 
 def of_kind(pair: KeyPair, chosen: RoleSettings) -> None:

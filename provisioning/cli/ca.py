@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from harness.deadline import Deadline
-from harness.errors import BadInput, Misuse
+from harness.errors import BadInput
 from provisioning.authority import locked
 from provisioning.authority_ceremony import CeremonyReport
 from provisioning.authority_settings import CaSettings
@@ -92,7 +92,7 @@ def init(
 
 
 def _settled(before: CaSettings | None, given: Mapping[str, object]) -> CaSettings:
-    """The settings with the options in them; those of a CA that exists are never changed."""
+    """The settings with the options in them; what may not change any more the ceremony says."""
     found = (before or CaSettings()).to_dict()
     for key, value in given.items():
         inner = found[key]
@@ -104,15 +104,7 @@ def _settled(before: CaSettings | None, given: Mapping[str, object]) -> CaSettin
         inner = found[role]
         if isinstance(inner, dict) and inner.get("days") == "unlimited":
             inner["days"] = None
-    wanted = CaSettings.parse(json.dumps(found).encode(), where="the options")
-    if before is not None and wanted != before:
-        was = before.to_dict()
-        changed = ", ".join(key for key, value in wanted.to_dict().items() if was[key] != value)
-        raise Misuse(
-            f"this CA was set up with other settings for {changed}, which stay as they are",
-            hint="Leave these options away, or set up another CA with another --state.",
-        )
-    return wanted
+    return CaSettings.parse(json.dumps(found).encode(), where="the options")
 
 
 def _option(name: str, value: object) -> object:

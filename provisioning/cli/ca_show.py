@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import hashes
 from harness.deadline import Deadline
 from harness.errors import Misuse
 from provisioning.authority_files import CaFiles
+from provisioning.authority_keys import named
 from provisioning.authority_policy import POLICY
 from provisioning.authority_settings import CaSettings
 from provisioning.authority_signing import crl_is_due
@@ -69,7 +70,7 @@ def _certificate(files: CaFiles, role: str) -> dict[str, object]:
     kind = KeyProfile.of(found.public_key())
     revoked = files.index.revoked("issuing" if role == "root" else "device")
     return {
-        "subject": found.subject.rfc4514_string(),
+        "subject": named(found),
         "key": kind.value if kind else None,
         "number": f"{found.serial_number:x}",
         "not_after": found.not_valid_after_utc.isoformat(),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from harness.console_cksum import cksum
 from harness.console_text import ConsoleText
@@ -22,6 +22,7 @@ LISTEN = 'stty -echo;while read -r l;do eval "$l";done'
 """A shell without echo, prompt and line editing, which ends with Ctrl-C."""
 ANSWER_SECONDS = 1.5
 ASK_TIMES = 5
+LINES_AHEAD = 3
 
 
 class Dialogue:
@@ -130,9 +131,56 @@ class Dialogue:
             hint=f"The console's last line is: {self.last_line() or '(nothing)'}",
         )
 
+    def pour(self, lines: Sequence[str], then: str, *, by: Deadline) -> None:
+        """Have ``lines`` (of base64, say) put together as ``$d`` in the shell, and ``then`` done.
+
+        The box checks order and length of each, without starting a program; bytes that were lost
+        and doubled in one line pass, so check the whole. Raises as ``ask``.
+        """
+        self._number += 1
+        name = f"TB{self._number:08x}"
+        reads = "while read -r i s c;do case $i in end) break;;esac;"
+        keeps = 'if [ "$i" = $n ]&&[ "${#c}" = "$s" ];then d=$d$c;n=$((n+1));fi;'
+        self.say(checked(f"n=0;d=;echo {name}+0;{reads}{keeps}echo {name}+$n;done;{then}") + b"\r")
+        has = self._count(name, -1, by.sooner(ANSWER_SECONDS * self._slow))
+        if has is None:
+            raise Unreachable("the shell on the console does not listen for data")
+        has, sent, silent = 0, 0, 0
+        while has < len(lines):
+            while sent < min(has + LINES_AHEAD, len(lines)):
+                line = lines[sent]
+                self._send(f"{sent} {len(line)} {line}\r".encode())
+                sent += 1
+            count = self._count(name, has, by.sooner(ANSWER_SECONDS * self._slow))
+            if count is not None and count > has:
+                has, silent = count, 0
+                continue
+            silent += 1
+            if silent > ASK_TIMES:
+                raise Unreachable(f"the shell on the console takes no data after line {has}")
+            by.left("the shell on the console to take the helper")
+            sent = has
+        self.say(b"end\r")
+
     def order(self, script: str) -> None:
         """Have ``script`` done, in the shell itself, without waiting for anything."""
         self.say(checked(script) + b"\r")
+
+    def _count(self, name: str, known: int, by: Deadline) -> int | None:
+        """How many lines the box has: more than ``known``, or as many although one more came."""
+        says = re.compile(rb"%s\+(\d+)[\r\n]" % name.encode())
+        before = len(says.findall(self._text.since(self._mark)))
+        while True:
+            end = self._text.end
+            told = [int(number) for number in says.findall(self._text.since(self._mark))]
+            if told and max(told) > known:
+                return max(told)
+            if len(told) - before >= LINES_AHEAD or by.expired:
+                return max(told) if told else None
+            self._vitals.check()
+            with self._text.changed:
+                if self._text.end == end:
+                    self._text.changed.wait(min(0.5, max(0.001, _left(by))))
 
     def _answer(self, name: str, by: Deadline) -> str | None:
         whole = re.compile(rb"TB%s=([^\r\n]*)=(\d+) (\d+)[\r\n]" % name.encode())

@@ -18,8 +18,8 @@ from harness.errors import DeviceRefused, Unreachable
 from harness.secret import Secret
 from harness.target import Layout
 
-FIRST_PIECE, LEAST_PIECE = 372, 93
-"""Bytes a line; 372 make 496 characters of base64. busybox ash takes lines of 1024."""
+LINE = 480
+"""Characters a line: a tty holds 4096 bytes, and busybox ash takes lines of 1024."""
 TOOLS = ("base64", "gzip", "sha256sum", "sudo")
 
 
@@ -82,32 +82,37 @@ def install(dialogue: Dialogue, layout: Layout, facts: Facts, *, by: Deadline) -
     packed = "gzip" in facts.tools
     sent = gzip.compress(binary, 9, mtime=0) if packed else binary
     place = helper_path(layout)
-    path, part, whole = (shlex.quote(p) for p in (place, f"{place}.part", f"{place}.new"))
-    made = dialogue.ask(f"(umask 077;: >{part}) 2>/dev/null&&echo made||echo no", by=by)
+    path, whole = shlex.quote(place), shlex.quote(f"{place}.new")
+    made = dialogue.ask(f"(umask 077;: >{whole}) 2>/dev/null&&echo made||echo no", by=by)
     if made != "made":
         raise DeviceRefused(f"no file can be made in {layout.agent_directory} on the box")
-    _send_pieces(dialogue, sent, part, "base64" in facts.tools, by)
-    unpack = f"gzip -dc <{part} >{whole}" if packed else f"cat <{part} >{whole}"
+    if "base64" in facts.tools:
+        lines, unpack = _lines(base64.b64encode(sent).decode(), 4), 'printf %s "$d"|base64 -d'
+    else:
+        lines, unpack = _lines("".join(f"\\{b:03o}" for b in sent), 4), 'printf "$d"'
+    if packed:
+        unpack += "|gzip -dc"
+    dialogue.pour(lines, f"{unpack} >{whole} 2>/dev/null", by=by)
     if "sha256sum" in facts.tools:
-        digest, wanted = "sha256sum", hashlib.sha256(binary).hexdigest()
+        digest, wanted = "sha256sum", f"{hashlib.sha256(binary).hexdigest()}-"
     else:
         digest, wanted = "cksum", "{}{}".format(*cksum(binary))
-    script = f"(umask 077;{unpack}) 2>/dev/null;set -- $({digest} <{whole});echo $1${{2#-}}"
+    done = f"chmod 700 {whole}&&mv -f {whole} {path}&&echo done"
+    script = f"test -x {path}&&echo done||{{ set -- $({digest} <{whole});"
+    script += f"if [ $1$2 = {wanted} ];then {done};else echo $1;fi; }}"
     found = dialogue.ask(script, by=by)
-    if found != wanted:
-        raise DeviceRefused(
+    if found != "done":
+        raise Unreachable(
             f"the helper did not arrive whole on the box ({digest} says {found[:80]!r})",
             hint=f"Is there room in {layout.agent_directory}?",
         )
-    done = dialogue.ask(
-        f"test -x {path}||{{ chmod 700 {whole}&&mv -f {whole} {path}; }};rm -f {part};"
-        f"test -x {path}&&echo done",
-        by=by,
-    )
-    if done != "done":
-        raise DeviceRefused(f"the helper cannot be made executable in {layout.agent_directory}")
     log = logging.getLogger("harness.console")
     log.debug("the helper was put on the box over its console: %d bytes", len(sent))
+
+
+def _lines(text: str, unit: int) -> list[str]:
+    size = LINE // unit * unit
+    return [text[at : at + size] for at in range(0, len(text), size)]
 
 
 def start_script(layout: Layout, nonce: int, *, log_out: bool) -> str:
@@ -115,31 +120,3 @@ def start_script(layout: Layout, nonce: int, *, log_out: bool) -> str:
     words = (helper_path(layout), layout.tee_device, "--uart", f"{nonce:08x}")
     end = "exit" if log_out else "break"
     return f"{shlex.join(words)};stty sane;{SAY_HELPER_ENDED};{end}"
-
-
-def _send_pieces(
-    dialogue: Dialogue, data: bytes, part: str, with_base64: bool, by: Deadline
-) -> None:
-    size, position = FIRST_PIECE, 0
-    while position < len(data):
-        piece = data[position : position + size]
-        if with_base64:
-            put = f"printf %s {base64.b64encode(piece).decode()}|base64 -d >>{part}"
-        else:
-            octal = "".join(f"\\{byte:03o}" for byte in piece[: size // 3])
-            piece = piece[: size // 3]
-            put = f"printf '{octal}' >>{part}"
-        script = f"[ $(wc -c <{part}) = {position} ]&&{put};echo $(wc -c <{part})"
-        try:
-            has = dialogue.ask(script, by=by, times=3)
-        except Unreachable:
-            if size <= LEAST_PIECE:
-                raise
-            size //= 2
-            continue
-        if not has.isdigit() or int(has) not in (position, position + len(piece)):
-            raise DeviceRefused(
-                f"a file on the box has {has[:20]} bytes instead of {position + len(piece)}",
-                hint="Is there room, and nobody else at work there?",
-            )
-        position = int(has)

@@ -311,7 +311,10 @@ int execvp(const char *name, char *const words[])
 			memcpy(path, from, size);
 			path[size] = '/';
 			memcpy(path + size + (size != 0), name, length + 1);
-			execute(path, words);
+			/* Asking is much cheaper than an execve() that fails. */
+			if (call(SYS_faccessat, AT_FDCWD, ADDRESS(path), X_OK, 0, 0, 0) >= 0 ||
+			    last_error == EACCES)
+				execute(path, words);
 			if (last_error == EACCES)
 				refused = EACCES;
 			else if (last_error != ENOENT && last_error != ENOTDIR)

@@ -7,11 +7,11 @@ from collections.abc import Callable
 
 from emulator.archive import Apt, host_archive
 from emulator.build_lock import build_lock
-from emulator.flags import known_profile
 from emulator.image import Image
 from emulator.image_build import build_into, gather
 from emulator.image_store import find_image, keep_image, recipe_digest
 from emulator.paths import build_dir, images_dir
+from emulator.profiles import CURRENT, profile_named
 from emulator.running import Tools
 from emulator.stages import staging, sweep
 from harness.deadline import Deadline
@@ -20,7 +20,7 @@ BUILD_SECONDS = 1800.0
 
 
 def ensure_image(
-    profile: str = "current",
+    profile: str = CURRENT.name,
     *,
     archive: str | None = None,
     progress: Callable[[str], None],
@@ -35,7 +35,8 @@ def ensure_image(
     Raises Misuse (no such profile, no archive), BuildFailed. Whatever happens, nothing unfinished
     is left where images are looked for.
     """
-    recipe = recipe_digest(known_profile(profile))
+    chosen = profile_named(profile)
+    recipe = recipe_digest(chosen)
     images = images_dir()
     found = None if refresh else find_image(images, recipe)
     if found:
@@ -55,8 +56,8 @@ def ensure_image(
         progress(f"building the emulator image ({profile}); details go to {log}")
         staged = staging(build)
         try:
-            materials = gather(Apt(build / "apt", uri, tools), tools)
-            build_into(staged, profile, recipe, materials, build, tools)
+            materials = gather(Apt(build / "apt", uri, tools), chosen, tools)
+            build_into(staged, chosen, recipe, materials, build, tools)
             image = keep_image(images, staged)
         finally:
             shutil.rmtree(staged, ignore_errors=True)

@@ -13,14 +13,18 @@ from rich.console import Console
 
 from emulator.build import ensure_image
 from emulator.bundle import export_image, import_image
-from emulator.flags import OPTEE, known_profile
 from emulator.image import Image
 from emulator.image_store import find_image, recipe_digest
 from emulator.paths import images_dir
+from emulator.profiles import CURRENT, PROFILES, profile_named
 from harness.errors import Misuse
 
 Profile = Annotated[
-    str, typer.Option(help="Which box: current is OP-TEE 4.10 with everything this project uses.")
+    str,
+    typer.Option(
+        help="Which box: current is OP-TEE 4.10 with everything this project uses, shipped is what"
+        " boxes in the field have today."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 
@@ -33,7 +37,7 @@ def register(app: typer.Typer) -> None:
 
 
 def build(
-    profile: Profile = "current",
+    profile: Profile = CURRENT.name,
     archive: Annotated[
         str,
         typer.Option(
@@ -65,7 +69,7 @@ def build(
 
 def export(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write it (tar.gz).")],
-    profile: Profile = "current",
+    profile: Profile = CURRENT.name,
     as_json: Json = False,
 ) -> None:
     """Write the built image with its manifest to one file, for machines that cannot build.
@@ -76,7 +80,7 @@ def export(
     \b
     trustbox emulator export image.tar.gz
     """
-    image = find_image(images_dir(), recipe_digest(known_profile(profile)))
+    image = find_image(images_dir(), recipe_digest(profile_named(profile)))
     if image is None:
         raise Misuse(
             "there is no built image to export", hint="Build it first: trustbox emulator build"
@@ -101,8 +105,8 @@ def import_(
     """
     progress = _progress()
     image = import_image(file, progress=progress)
-    known = image.profile in OPTEE
-    ours = known and image.recipe == recipe_digest(image.profile)
+    known = PROFILES.get(image.profile)
+    ours = known is not None and image.recipe == recipe_digest(known)
     if not ours:
         progress(
             "this image was made by another version of the project: it is kept, but this version"

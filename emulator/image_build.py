@@ -6,12 +6,12 @@ import json
 import platform
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from emulator import initramfs, rootfs
 from emulator.archive import Apt
-from emulator.flags import BOOTCMD, CMDLINE, CROSS, OPTEE, TFA
+from emulator.flags import BOOTCMD, CROSS
 from emulator.golden import tee_memory_sha256
 from emulator.image_store import write_index
 from emulator.manifest import cyclonedx, licences_of
@@ -26,6 +26,7 @@ from emulator.packages import (
     resolve,
     unpack,
 )  # fmt: skip
+from emulator.profiles import Profile
 from emulator.running import Tools
 from emulator.stages import digest_of_files, stage
 from emulator.tfa_build import build_flash
@@ -56,13 +57,13 @@ class Materials:
         return next(binary for binary in self.binaries if binary.name == name)
 
 
-def gather(apt: Apt, tools: Tools) -> Materials:
+def gather(apt: Apt, profile: Profile, tools: Tools) -> Materials:
     """Look what the archive has today and fetch it. Raises BuildFailed."""
     tools.progress(f"reading the lists of {apt.uri}")
     apt.refresh()
     optee = fetch_source(apt, "optee-os")
     check_version(optee)
-    binaries, kernel = resolve(apt)
+    binaries, kernel = resolve(apt, profile.packages)
     tools.progress(f"fetching {len(binaries)} packages and {len(SOURCES)} sources")
     fetch(apt, binaries)
     sources = {name: fetch_source(apt, name) for name in SOURCES}
@@ -70,7 +71,7 @@ def gather(apt: Apt, tools: Tools) -> Materials:
 
 
 def build_into(
-    directory: Path, profile: str, recipe: str, materials: Materials, build: Path, tools: Tools
+    directory: Path, profile: Profile, recipe: str, materials: Materials, build: Path, tools: Tools
 ) -> None:
     """Fill ``directory`` with a whole image. Expensive parts are kept in ``build``."""
     work = directory / "work"
@@ -82,7 +83,7 @@ def build_into(
     root, kernel = work / "root", work / "kernel"
     apart = (materials.kernel, materials.named(FIRMWARE))
     userland = [binary for binary in materials.binaries if binary not in apart]
-    rootfs.build_tree(userland, optee / "tas", root, tools)
+    rootfs.build_tree(userland, optee / "tas", profile, root, tools)
     unpack(materials.kernel, kernel, tools)
     unpack(materials.named(FIRMWARE), kernel, tools)
     licences = {
@@ -103,7 +104,7 @@ def build_into(
     shutil.copytree(optee / "devkit", directory / "devkit")
     for file in ("flash.bin", "rot_key.pem"):
         shutil.copy(flash / file, directory)
-    (directory / "cmdline").write_text(CMDLINE + "\n")
+    (directory / "cmdline").write_text(profile.cmdline + "\n")
     golden = tee_memory_sha256(directory / "tee.elf").hex()
     (directory / "golden.json").write_text(json.dumps({"tee_memory_sha256": golden}) + "\n")
 
@@ -111,14 +112,14 @@ def build_into(
         kept = optee if (optee / f"{name}.copyright").exists() else flash
         licences[name] = licences_of(kept / f"{name}.copyright")
     manifest = cyclonedx(
-        image={"version": recipe[:16], "description": f"profile {profile}"},
+        image={"version": recipe[:16], "description": f"profile {profile.name}"},
         binaries=materials.binaries,
         sources=materials.sources.values(),
         licences=licences,
         flags={
-            "optee-os": OPTEE[profile],
-            "arm-trusted-firmware": TFA[profile],
-            "boot": {"cmdline": CMDLINE, "bootcmd": BOOTCMD},
+            "optee-os": profile.optee,
+            "arm-trusted-firmware": profile.tfa,
+            "boot": {"cmdline": profile.cmdline, "bootcmd": BOOTCMD},
         },
         tools=versions,
     )
@@ -127,27 +128,28 @@ def build_into(
     version = materials.sources["optee-os"].version
     write_index(
         directory,
-        {"profile": profile, "recipe": recipe, "optee_version": version, "bootcmd": BOOTCMD},
+        {"profile": profile.name, "recipe": recipe, "optee_version": version, "bootcmd": BOOTCMD},
     )
 
 
 def _firmware(
-    profile: str, materials: Materials, build: Path, versions: Mapping[str, str], tools: Tools
+    profile: Profile, materials: Materials, build: Path, versions: Mapping[str, str], tools: Tools
 ) -> tuple[Path, Path]:
     """The directories with OP-TEE and with the boot flash, built now or kept from before."""
     sources = materials.sources
     optee_inputs = {
         "source": sources["optee-os"].files,
-        "flags": OPTEE[profile],
+        "flags": dict(profile.optee),
+        "edits": [asdict(edit) for edit in profile.optee_edits],
         "ours": digest_of_files(HERE, "optee/**/*", "optee_build.py"),
         "tools": dict(versions),
     }
 
     def optee_into(place: Path) -> None:
         tools.progress(f"building OP-TEE {sources['optee-os'].version}")
-        build_optee(sources["optee-os"], OPTEE[profile], place, tools)
+        build_optee(sources["optee-os"], profile, place, tools)
 
-    optee = stage(build, f"optee-{profile}", optee_inputs, optee_into)
+    optee = stage(build, f"optee-{profile.name}", optee_inputs, optee_into)
     firmware = materials.named(FIRMWARE)
 
     def flash_into(place: Path) -> None:
@@ -157,7 +159,7 @@ def _firmware(
         build_flash(
             sources["arm-trusted-firmware"],
             sources["mbedtls"],
-            TFA[profile],
+            profile.tfa,
             optee=optee,
             u_boot=unpacked / "usr/lib/u-boot/qemu_arm64/u-boot.bin",
             into=place,
@@ -169,11 +171,11 @@ def _firmware(
         "optee": digest_of_files(optee, "*.bin"),
         "sources": [sources["arm-trusted-firmware"].files, sources["mbedtls"].files],
         "u-boot": firmware.sha256,
-        "flags": TFA[profile],
+        "flags": dict(profile.tfa),
         "ours": digest_of_files(HERE, "tfa_build.py"),
         "tools": dict(versions),
     }
-    return optee, stage(build, f"flash-{profile}", flash_inputs, flash_into)
+    return optee, stage(build, f"flash-{profile.name}", flash_inputs, flash_into)
 
 
 def _versions(tools: Tools) -> dict[str, str]:

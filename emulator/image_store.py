@@ -8,9 +8,10 @@ import os
 import shutil
 from pathlib import Path
 
-from emulator.flags import BOOTCMD, CMDLINE, OPTEE, TFA
+from emulator.flags import BOOTCMD
 from emulator.image import FORMAT, Image
-from emulator.packages import FIRMWARE, KERNEL, SOURCES, USERLAND
+from emulator.packages import FIRMWARE, KERNEL, SOURCES
+from emulator.profiles import Profile
 from emulator.stages import digest_of, digest_of_files
 from harness.errors import RigError
 
@@ -20,16 +21,14 @@ _PROGRAM = (
 )  # fmt: skip
 
 
-def recipe_digest(profile: str) -> str:
+def recipe_digest(profile: Profile) -> str:
     """What decides an image apart from the archive's state: our own sources, choices and flags."""
     return digest_of(
         {
             "format": FORMAT,
-            "profile": profile,
-            "optee": OPTEE[profile],
-            "tfa": TFA[profile],
-            "boot": [BOOTCMD, CMDLINE],
-            "packages": [*USERLAND, FIRMWARE, KERNEL, SOURCES],
+            "profile": profile.recipe,
+            "boot": BOOTCMD,
+            "packages": [FIRMWARE, KERNEL, SOURCES],
             "program": digest_of_files(Path(__file__).parent, *_PROGRAM),
         }
     )

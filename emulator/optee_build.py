@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from emulator.flags import CROSS, ENTROPY_TA, OPTEE_OLDEST, PKCS11_TA
 from emulator.packages import Source
+from emulator.profiles import Edit, Profile
 from emulator.running import Tools
 from harness.errors import BuildFailed
 
@@ -28,13 +30,15 @@ def check_version(source: Source) -> None:
         )
 
 
-def build_optee(source: Source, flags: Mapping[str, str], into: Path, tools: Tools) -> None:
+def build_optee(source: Source, profile: Profile, into: Path, tools: Tools) -> None:
     """Fill ``into``: the core's parts, ``devkit/``, ``tas/`` and ``ta_key.pem`` (0600).
 
     TAs are signed with a key made here, not with OP-TEE's public default key.
     """
     work = into / "work"
     tree = source.unpack(work, tools)
+    for edit in profile.optee_edits:
+        _apply(edit, tree)
     platform = tree / "core/arch/arm/plat-vexpress"
     shutil.copy(OURS / "platform/trustbox_huk.c", platform)
     with (platform / "sub.mk").open("a") as sub:
@@ -45,7 +49,7 @@ def build_optee(source: Source, flags: Mapping[str, str], into: Path, tools: Too
     make_rsa_key(key, 3072, tools)
     out = work / "out"
     options = {
-        **flags,
+        **profile.optee,
         **_compilers("core", "ta_arm64"),
         # Without a git tree the core could not tell its version.
         "TEE_IMPL_VERSION": source.version,
@@ -65,12 +69,13 @@ def build_optee(source: Source, flags: Mapping[str, str], into: Path, tools: Too
 
     tas = into / "tas"
     tas.mkdir()
-    # With CFG_ENCRYPT_TA the build encrypts its own TAs under the all-zero hardware key; no box
-    # of ours has that key, so they are signed again in clear.
-    pkcs11 = next((out / "ta").rglob(f"{PKCS11_TA}.stripped.elf"), None)
-    if pkcs11 is None:
-        raise BuildFailed("OP-TEE", "the build made no PKCS#11 TA", log=str(tools.log))
-    sign_ta(kit, key, PKCS11_TA, pkcs11, tas / f"{PKCS11_TA}.ta", tools)
+    if profile.optee["CFG_PKCS11_TA"] == "y":
+        # With CFG_ENCRYPT_TA the build encrypts its own TAs under the all-zero hardware key; no box
+        # of ours has that key, so they are signed again in clear.
+        pkcs11 = next((out / "ta").rglob(f"{PKCS11_TA}.stripped.elf"), None)
+        if pkcs11 is None:
+            raise BuildFailed("OP-TEE", "the build made no PKCS#11 TA", log=str(tools.log))
+        sign_ta(kit, key, PKCS11_TA, pkcs11, tas / f"{PKCS11_TA}.ta", tools)
 
     entropy = work / "entropy_ta"
     shutil.copytree(OURS / "entropy_ta", entropy)
@@ -98,6 +103,14 @@ def sign_ta(kit: Path, key: Path, uuid: str, elf: Path, into: Path, tools: Tools
         sys.executable, kit / "scripts/sign_encrypt.py", "sign-enc", "--uuid", uuid,
         "--ta-version", "0", "--key", key, "--in", elf, "--out", into,
     )  # fmt: skip
+
+
+def _apply(edit: Edit, tree: Path) -> None:
+    file = tree / edit.file
+    text, found = re.subn(edit.pattern, edit.replacement, file.read_text(), flags=re.DOTALL)
+    if found != 1:
+        raise BuildFailed("OP-TEE", f"{edit.file} has {found} places like {edit.pattern!r}, not 1")
+    file.write_text(text)
 
 
 def _compilers(*submodules: str) -> dict[str, str]:

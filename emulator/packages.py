@@ -7,6 +7,7 @@ import re
 import shutil
 import tempfile
 import urllib.parse
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,13 +16,6 @@ from emulator.deb822 import paragraphs
 from emulator.running import Tools
 from harness.errors import BuildFailed
 
-# What a person or a program uses on the box; dependencies come by themselves.
-USERLAND = (
-    "openssh-server", "openssh-sftp-server", "tee-supplicant", "libckteec0t64", "opensc",
-    "openssl", "pkcs11-provider", "p11-kit", "p11-kit-modules", "busybox-static", "bash", "dash",
-    "coreutils", "grep", "sed", "findutils", "diffutils", "tar", "gzip", "mawk", "base-files",
-    "base-passwd", "procps",
-)  # fmt: skip
 # From Debian 12, OpenSSH 9.2 instead of 10: it can serve a connection by a fork alone (sshd -r),
 # where later ones execute two dynamically linked programs, which in a freshly restored QEMU costs
 # more than the key exchange. It is also nearer to what boxes in the field run (7.6 to 8.2). Its
@@ -70,13 +64,13 @@ class Source:
         return into
 
 
-def resolve(apt: Apt) -> tuple[list[Binary], Binary]:
+def resolve(apt: Apt, userland: Iterable[str]) -> tuple[list[Binary], Binary]:
     """Everything for the userland plus U-Boot, and the kernel. Versions are the archive's today."""
     meta = apt.show([KERNEL])[0]
     kernel = re.match(r"(linux-image-\S+)", meta.get("Depends", ""))
     if not kernel:
         raise BuildFailed("package closure", f"{KERNEL} names no kernel package")
-    names = [*apt.simulate(USERLAND), FIRMWARE, kernel[1]]
+    names = [*apt.simulate(userland), FIRMWARE, kernel[1]]
     found: dict[str, Binary] = {}
     for record in apt.show(f"{n}/{SSH_SERVER}" if n in OLDER_SSH else n for n in names):
         name, version = record["Package"], record["Version"]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from emulator.flags import CROSS
 from emulator.packages import Binary, unpack
+from emulator.profiles import Profile
 from emulator.running import Tools
 
 OURS = Path(__file__).parent / "init"
@@ -28,9 +29,8 @@ BUSYBOX = (
 BUSYBOX_SYSTEM = ("halt", "init", "poweroff", "reboot")
 
 _SSHD_ACCOUNT = "sshd:x:100:65534::/run/sshd:/usr/sbin/nologin\n"
-# No password asks for one on the UART only: SSH takes keys alone (etc/ssh/sshd_config).
+_SHADOW = "root:{password}:20000:0:99999:7:::\nsshd:*:20000:0:99999:7:::\n"
 _FILES = {
-    "etc/shadow": "root::20000:0:99999:7:::\nsshd:*:20000:0:99999:7:::\n",
     "etc/nsswitch.conf": "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\n",
     "etc/resolv.conf": "nameserver 10.0.2.3\n",
     "etc/hosts": "127.0.0.1 localhost\n",
@@ -42,7 +42,9 @@ _FILES = {
 }
 
 
-def build_tree(binaries: Iterable[Binary], tas: Path, root: Path, tools: Tools) -> None:
+def build_tree(
+    binaries: Iterable[Binary], tas: Path, profile: Profile, root: Path, tools: Tools
+) -> None:
     """Fill the directory ``root`` with everything the disk holds.
 
     No maintainer script runs, so what those would have made is made here, by hand.
@@ -52,9 +54,9 @@ def build_tree(binaries: Iterable[Binary], tas: Path, root: Path, tools: Tools) 
         (root / name).symlink_to(f"usr/{name}")
     for binary in binaries:
         unpack(binary, root, tools)
-    _accounts(root)
+    _accounts(root, profile)
     _busybox(root)
-    _ours(root, tools)
+    _ours(root, profile, tools)
     armtz = root / "usr/lib/optee_armtz"
     armtz.mkdir(parents=True, exist_ok=True)
     for ta in tas.glob("*.ta"):
@@ -84,7 +86,7 @@ def _mke2fs() -> str:
     return shutil.which("mke2fs", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") or "mke2fs"
 
 
-def _accounts(root: Path) -> None:
+def _accounts(root: Path, profile: Profile) -> None:
     masters = root / "usr/share/base-passwd"
     etc = root / "etc"
     passwd = (masters / "passwd.master").read_text().replace("root:*:", "root:x:")
@@ -95,6 +97,7 @@ def _accounts(root: Path) -> None:
     for name, text in _FILES.items():
         (root / name).unlink(missing_ok=True)
         (root / name).write_text(text)
+    (etc / "shadow").write_text(_SHADOW.format(password=profile.root_shadow))
     (etc / "shadow").chmod(0o640)
     for file in ("profile", "skel"):
         source = root / "usr/share/base-files" / file
@@ -116,13 +119,14 @@ def _busybox(root: Path) -> None:
                 link.symlink_to("/usr/bin/busybox")
 
 
-def _ours(root: Path, tools: Tools) -> None:
-    for file in sorted((OURS / "root").rglob("*")):
-        if file.is_file():
-            place = root / file.relative_to(OURS / "root")
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, place)
-            place.chmod(0o755 if file.parent.name == "trustbox" else 0o644)
+def _ours(root: Path, profile: Profile, tools: Tools) -> None:
+    for overlay in (OURS / name for name in profile.overlays):
+        for file in sorted(overlay.rglob("*")):
+            if file.is_file():
+                place = root / file.relative_to(overlay)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, place)
+                place.chmod(0o755 if file.parent.name == "trustbox" else 0o644)
     wakeup = root / "usr/lib/trustbox/wakeup"
     tools.run(
         "wakeup daemon",

@@ -63,7 +63,7 @@ def test_an_archive_that_cannot_be_reached_fails_the_build_and_leaves_no_image(
 
 
 def test_a_profile_that_is_not_there_is_named_with_those_that_are() -> None:
-    with pytest.raises(BadInput, match="'tomorrow', expected current"):
+    with pytest.raises(BadInput, match="'tomorrow', expected current or shipped"):
         ensure_image("tomorrow", archive=None, progress=quiet)
 
 

@@ -154,7 +154,7 @@ def _settings_probe(opened: _Opened, by: Deadline) -> str | None:
     fixed = opened.files.fixed(opened.settings)
     if fixed:
         raise Misuse(
-            f"this CA was set up with other settings for {', '.join(fixed)}, which stay as they are",
+            f"this CA was set up otherwise ({', '.join(fixed)}), and that stays as it is",
             hint="Leave these options away, or set up another CA with another --state.",
         )
     there = (opened.files.ca / "ca.json").exists()

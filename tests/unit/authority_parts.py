@@ -1,0 +1,35 @@
+"""A CA on real SoftHSM tokens, and requests with keys that are files, for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+from provisioning.csr import device_subject
+
+SERIAL = "TB-TEST-0001"
+AnyKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
+
+
+def a_key() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def request_of(
+    key: AnyKey,
+    subject: x509.Name | None = None,
+    *extensions: x509.ExtensionType,
+    attributes: Sequence[tuple[x509.ObjectIdentifier, bytes]] = (),
+) -> bytes:
+    """A request for the box SERIAL, unless ``subject`` says otherwise; DER."""
+    builder = x509.CertificateSigningRequestBuilder()
+    builder = builder.subject_name(device_subject(SERIAL) if subject is None else subject)
+    for extension in extensions:
+        builder = builder.add_extension(extension, critical=False)
+    for oid, value in attributes:
+        builder = builder.add_attribute(oid, value)
+    algorithm = None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+    return builder.sign(key, algorithm).public_bytes(serialization.Encoding.DER)

@@ -15,10 +15,12 @@ from emulator.profiles import CURRENT, profile_named
 from emulator.rig import EmulatorRig
 from harness.capability import Capability
 from harness.console import SerialConsole
+from harness.console_login import ConsoleLogin
 from harness.deadline import Deadline
 from harness.errors import RigError
 from harness.holding import Endpoint, Holding
 from harness.panics import DEFAULT_PANICS
+from harness.secret import Secret
 from harness.target import EvidenceLevel, Firmware, Rig, World
 from harness.vitals import Vitals
 
@@ -163,7 +165,15 @@ def _holding(
         firmware=firmware(box),
         evidence_level=EvidenceLevel.FUNCTIONAL,
         rig_capabilities=CAPABILITIES,
+        console_login=ConsoleLogin("root", _password(box)),
     )
+
+
+def _password(box: Box) -> Callable[[], Secret] | None:
+    """Root's on the UART, where the profile gives it one (``Profile.root_shadow``)."""
+    if not profile_named(box.image.profile).root_shadow:
+        return None
+    return lambda: Secret(b"root")
 
 
 def firmware(box: Box) -> Firmware:

@@ -68,6 +68,7 @@ def holding_of(rig: BenchRig, *, progress: Callable[[str], None] = lambda what: 
         evidence_level=config.evidence,
         rig_capabilities=frozenset({Capability.POWER} if rig.has_power else ()),
         promises=config.promises,
+        console_login=config.console,
         recover=lambda why: recover(rig, why=why, progress=progress),
     )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.capability import Capability
+from harness.console_login import ConsoleLogin
 from harness.secret import Secret
 from harness.target import Console, EvidenceLevel, Firmware, Layout, Rig, World
 from harness.vitals import Vitals
@@ -43,5 +44,7 @@ class Holding:
     rig_capabilities: frozenset[Capability] = frozenset()
     promises: frozenset[Capability] = frozenset()
     """What the box must be found to have: missing ones are failures, not skips."""
+    console_login: ConsoleLogin | None = None
+    """Who logs in on the normal world's UART; None: not known."""
     recover: Callable[[str], object] | None = None
     """See ``Target.recover``."""

@@ -55,6 +55,8 @@ def probe(
         found.add(Capability.OPENSSL)
     if World.SECURE in holding.consoles:
         found.add(Capability.SECURE_CONSOLE)
+    if holding.console_login is not None and World.NORMAL in holding.consoles:
+        found.add(Capability.CONSOLE_LOGIN)
     if firmware.devkit is not None and firmware.ta_signing_key is not None:
         found.add(Capability.TA_DEVKIT)
     if firmware.golden_tee is not None:

@@ -17,6 +17,7 @@ from harness.capability import Capability
 from harness.deadline import Deadline
 from harness.errors import MissingCapability
 from harness.history import History
+from harness.serial_health import SerialHealth
 from harness.remedies import remedy
 
 
@@ -68,6 +69,13 @@ class Shell(Protocol):
 
     def write(self, path: str, data: bytes, *, by: Deadline, mode: int = 0o600) -> None:
         """Replace the file atomically, with exactly ``mode``; a power cut leaves old or new."""
+
+
+class SerialShell(Shell, Protocol):
+    """A shell over a UART, which counts how well the line carries."""
+
+    def health(self) -> SerialHealth:
+        """Counters so far; the difference of two is the time between them. Asks the box nothing."""
 
 
 class Stream(Protocol):
@@ -175,6 +183,9 @@ class Target:
     firmware: Firmware = field(default_factory=Firmware)
     evidence_level: EvidenceLevel = EvidenceLevel.FUNCTIONAL
     history: History = field(default_factory=History)
+    console_shell: SerialShell | None = None
+    """The shell over the normal world's UART, which logs in with its first request; None: who logs
+    in there is not known."""
     recover: Callable[[str], object] | None = None
     """Bring back a box that does not answer, given why that is believed; RigError when nothing
     helps. None: the rig has nothing better than off, on and restore."""

@@ -17,13 +17,15 @@ from harness.bench_serial import permitted
 from harness.capability import Capability
 from harness.config import TargetConfig, choose
 from harness.config_bench import BenchConfig
+from harness.console import SerialConsole
+from harness.console_shell import ConsoleShell
 from harness.deadline import Deadline
 from harness.errors import IntegrityFailure
 from harness.history import History
 from harness.holding import Holding
 from harness.probe import probe
 from harness.ssh import SshShell
-from harness.target import Target
+from harness.target import Target, World
 
 
 def _silent(what: str) -> None:
@@ -61,6 +63,9 @@ def open_target(
         held.callback(ssh.close)
         shell = AgentShell(ssh, holding.layout, holding.vitals, history)
         held.callback(shell.close)
+        console_shell = _console_shell(holding, history)
+        if console_shell is not None:
+            held.callback(console_shell.close)
         target = Target(
             name=name,
             serial=holding.serial,
@@ -73,6 +78,7 @@ def open_target(
             firmware=holding.firmware,
             evidence_level=holding.evidence_level,
             history=history,
+            console_shell=console_shell,
             recover=holding.recover,
             lasting=lasting is not None
             or (fresh and Capability.RESTORE in holding.rig_capabilities),
@@ -81,6 +87,14 @@ def open_target(
         log = logging.getLogger(f"harness.targets.{name}")
         log.info("%s is ready after %.3f s", holding.serial, seconds)
         yield target
+
+
+def _console_shell(holding: Holding, history: History) -> ConsoleShell | None:
+    """Cold until it is used."""
+    console = holding.consoles.get(World.NORMAL)
+    if holding.console_login is None or not isinstance(console, SerialConsole):
+        return None
+    return ConsoleShell(console, holding.console_login, holding.layout, holding.vitals, history)
 
 
 def _hold(

@@ -66,11 +66,16 @@ def holding_of(rig: BenchRig, *, progress: Callable[[str], None] = lambda what: 
         layout=config.layout,
         firmware=config.firmware,
         evidence_level=config.evidence,
-        rig_capabilities=frozenset({Capability.POWER} if rig.has_power else ()),
+        rig_capabilities=_capabilities(rig),
         promises=config.promises,
         console_login=config.console,
         recover=lambda why: recover(rig, why=why, progress=progress),
     )
+
+
+def _capabilities(rig: BenchRig) -> frozenset[Capability]:
+    able = {Capability.POWER: rig.has_power, Capability.RESTORE: rig.config.restore is not None}
+    return frozenset(capability for capability, can in able.items() if can)
 
 
 def hold_rig(

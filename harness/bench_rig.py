@@ -21,6 +21,7 @@ from harness.deadline import Deadline
 from harness.errors import MissingCapability, RigError
 from harness.holding import Endpoint
 from harness.power import PowerSwitch
+from harness.power_command import run_command
 from harness.target import World
 from harness.vitals import Vitals
 
@@ -189,8 +190,26 @@ class BenchRig:
             return self._awake(by)
 
     def restore(self, *, by: Deadline) -> None:
-        """Raises MissingCapability: nobody can undo what was done to a real box."""
-        raise MissingCapability(self.config.name, ["restore"])
+        """By the entry's own program; returns when the shell answers. The host key must stay.
+
+        Raises MissingCapability when the entry has none: nobody else can undo what was done to a
+        real box. RigError when the program fails, and as ``on``.
+        """
+        restore = self.config.restore
+        if restore is None:
+            raise MissingCapability(self.config.name, ["restore"])
+        with self._lock:
+            started = time.monotonic()
+            self._is_on = None
+            self.vitals.report_death("the bench puts it back into its delivered state")
+            said = run_command(restore.argv, by=by.sooner(restore.seconds))
+            self.vitals.reset()
+            self._boot_id, self._off_at = "", 0.0
+            self.lines.attach(by=by)
+            if self.has_power:
+                self._do("on", by)
+            self._awake(by)
+            self.note(f"restored in {time.monotonic() - started:.1f} s: {said or 'done'}")
 
     def note(self, line: str) -> None:
         """One line for the rig's log, with the time of day."""

@@ -31,6 +31,15 @@ _KEY_TYPE = re.compile(r"(ssh|ecdsa|sk)-[a-z0-9@.-]+")
 
 
 @dataclass(frozen=True, slots=True)
+class RestoreConfig:
+    """A program of this machine that puts the box back into its delivered state, such as one that
+    writes its card anew; it may take ``seconds``. The box may be on or off afterwards."""
+
+    argv: tuple[str, ...]
+    seconds: float = 900.0
+
+
+@dataclass(frozen=True, slots=True)
 class BenchConfig:
     """A bench's entry, with its preset's keys filled in.
 
@@ -47,6 +56,7 @@ class BenchConfig:
     console: ConsoleLogin | None = None
     console_tty: str = "/dev/console"
     power: PowerConfig | None = None
+    restore: RestoreConfig | None = None
     layout: Layout = field(default_factory=Layout)
     serial_paths: tuple[str, ...] = SERIAL_PATHS
     promises: frozenset[Capability] = frozenset()
@@ -81,6 +91,7 @@ def read_bench(values: Mapping[str, object], *, where: str, name: str) -> BenchC
         console=_console(table.table_or_none("console"), preset),
         console_tty=table.text_or("console_tty", "/dev/console"),
         power=read_power(power) if power is not None else None,
+        restore=_restore(table.table_or_none("restore")),
         layout=_layout(table.table_or_none("layout")),
         serial_paths=table.texts_or("serial_paths", SERIAL_PATHS),
         promises=_promises(table),
@@ -151,6 +162,14 @@ class _Public:
 
     def __call__(self) -> Secret:
         return Secret(self.text.encode())
+
+
+def _restore(table: Table | None) -> RestoreConfig | None:
+    if table is None:
+        return None
+    found = RestoreConfig(table.texts("command"), table.seconds_or("seconds", 900.0, least=0.1))
+    table.finish()
+    return found
 
 
 def _layout(table: Table | None) -> Layout:

@@ -1,4 +1,4 @@
-"""A power switch that is a program on this machine, such as a relay's own tool."""
+"""A bench's own programs on this machine, such as a relay's tool."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def run_command(argv: Sequence[str], *, by: Deadline) -> str:
             )
         except OSError as problem:
             raise RigError(
-                f"the power command {argv[0]} cannot be started: {problem.strerror}",
+                f"the command {argv[0]} cannot be started: {problem.strerror}",
                 hint="Its first word is a program on PATH or a whole path, without a shell.",
             ) from problem
         try:
-            status = started.wait(by.left(f"the power command {what}"))
+            status = started.wait(by.left(f"the command {what}"))
         except subprocess.TimeoutExpired:
-            raise DeadlineExpired(f"the power command {what}", by.seconds) from None
+            raise DeadlineExpired(f"the command {what}", by.seconds) from None
         finally:
             if started.returncode is None:
                 with contextlib.suppress(OSError):
@@ -52,7 +52,7 @@ def run_command(argv: Sequence[str], *, by: Deadline) -> str:
         output.seek(max(0, size - MOST_SAID))
         said = _last_line(output.read())
     if status:
-        raise RigError(f"the power command {what} exited with {status}: {said or 'no words'}")
+        raise RigError(f"the command {what} exited with {status}: {said or 'no words'}")
     return said
 
 

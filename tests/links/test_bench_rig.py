@@ -83,18 +83,14 @@ def test_a_box_that_is_on_is_left_alone(hold: Hold, bench_box: BenchBox, pdu: Po
 
 
 def test_a_bench_without_power_lacks_it(hold: Hold) -> None:
-    rig = hold().rig
+    holding = hold()
+    rig = holding.rig
 
-    assert hold_capabilities(rig) == set()
+    assert holding.rig_capabilities == frozenset()
     with pytest.raises(MissingCapability, match="power"):
         rig.off()
     with pytest.raises(MissingCapability, match="restore"):
         rig.restore(by=soon())
-
-
-def hold_capabilities(rig: object) -> set[str]:
-    assert isinstance(rig, BenchRig)
-    return {"power"} if rig.has_power else set()
 
 
 def test_a_box_that_is_off_gets_power_and_loses_it_at_the_end(
@@ -238,6 +234,25 @@ def test_a_switch_that_can_only_cycle_is_asked_for_that(
 
     assert not rig.has_power
     assert (bench_box.cuts, evidence.before != evidence.after) == (1, True)
+
+
+def test_a_bench_with_a_restore_program_can_be_restored(
+    hold: Hold, bench_box: BenchBox, pdu: PowerServer
+) -> None:
+    left = bench_box.directory / "left-behind"
+    left.touch()
+    program = f'{{ command = ["rm", "{left}"] }}'
+    holding = hold(power=power_line(pdu), restore=program)
+
+    assert Capability.RESTORE in holding.rig_capabilities
+    holding.rig.restore(by=soon())
+    assert not left.exists()
+
+
+def test_a_restore_that_fails_is_an_error(hold: Hold, bench_box: BenchBox) -> None:
+    rig = hold(restore='{ command = ["rm", "/no/such/file"] }').rig
+    with pytest.raises(RigError, match="exited with 1: rm: cannot remove"):
+        rig.restore(by=soon())
 
 
 def test_power_that_is_cut_in_mid_command_ends_it_at_once(rig: BenchRig) -> None:

@@ -63,7 +63,7 @@ def test_what_a_command_leaves_running_is_not_waited_for() -> None:
 
 def test_a_command_that_hangs_is_killed_with_what_it_started(tmp_path: Path) -> None:
     script = f"sleep 100 & echo $! > {tmp_path}/pid; wait"
-    with pytest.raises(DeadlineExpired, match="power command"):
+    with pytest.raises(DeadlineExpired, match="the command sh"):
         run_command(shell(script), by=Deadline.after(1))
 
     try:

@@ -168,6 +168,8 @@ def test_power_is_switched_by(power: str, backend: Any) -> None:
         ('promises = "tee"', "bench-07.promises"),
         ("serial_paths = []", "bench-07.serial_paths"),
         ('console = "root"', "bench-07.console"),
+        ('restore = "reflash"', "bench-07.restore"),
+        ('restore = { command = "reflash" }', "bench-07.restore.command"),
         ('console = { name = "x" }', "bench-07.console.name"),
         ('layout = { tee_device = "dev/tee0" }', "bench-07.layout.tee_device"),
         ('firmware = { golden_tee = "abc" }', "bench-07.firmware.golden_tee"),

@@ -27,7 +27,8 @@ def entry(box: Box, bench: Bench) -> dict[str, object]:
         "client_key": str(box.client_key),
         "host_key": box.host_key,
         **{_SERIAL_KEYS[world]: str(path) for world, path in bench.uarts.items()},
-        "power": {"command": _power(box.serial)},
+        "power": {"command": _ask("power", "{action}", box.serial)},
+        "restore": {"command": _ask("restore", box.serial)},
         "firmware": _firmware(box.image),
     }
 
@@ -41,12 +42,13 @@ def toml(name: str, entry: Mapping[str, object]) -> str:
     return text + "".join("\n" + toml(f"{name}.{key}", value) for key, value in tables.items())
 
 
-def _power(serial: str) -> list[str]:
+def _ask(*words: str) -> list[str]:
+    """``trustbox emulator`` with these words, the last one a serial number."""
     # The command beside this Python: a relay's command must not depend on somebody's PATH.
     program = Path(sys.executable).with_name("trustbox")
     call = [sys.executable, "-c", "from provisioning.cli import main; main()"]
     start = [str(program)] if program.exists() else call
-    return [*start, "emulator", "power", "{action}", "--serial", serial]
+    return [*start, "emulator", *words[:-1], "--serial", words[-1]]
 
 
 def _firmware(image: Image) -> dict[str, object]:

@@ -6,6 +6,7 @@
     trustbox emulator list [--json]             which boxes run
     trustbox emulator console [--secure]        its serial console, with the keyboard; Ctrl-] leaves
     trustbox emulator power on|off|cycle        its plug
+    trustbox emulator restore                   back to how it was delivered
     trustbox emulator stop [--serial TB-… | --all]
 """
 
@@ -130,6 +131,12 @@ def power(
     """
     by = Deadline.after(_STOP_SECONDS)
     registry.ask(serial, "power", by=by, state=state.value, seconds=_STOP_SECONDS)
+
+
+@app.command()
+def restore(serial: Serial = DEFAULT_SERIAL) -> None:
+    """Put a kept box back into the state in which it was delivered, and on: its disk is lost."""
+    registry.ask(serial, "restore", by=Deadline.after(_START_SECONDS), seconds=_START_SECONDS)
 
 
 @app.command()

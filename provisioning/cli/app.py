@@ -11,7 +11,7 @@ import typer
 from harness.errors import Misuse
 from harness.wire import show_traffic
 from provisioning import cli_attest
-from provisioning.cli import boot, ca, console, look, plans, provision, shell, targets
+from provisioning.cli import bench, boot, ca, console, look, plans, provision, shell, targets
 
 
 def build() -> typer.Typer:
@@ -32,6 +32,7 @@ def build() -> typer.Typer:
     cli_attest.register(app)
     app.command("shell")(shell.shell)
     app.command("console")(console.console)
+    app.add_typer(bench.app, name="bench")
     app.add_typer(boot.app, name="boot")
     app.add_typer(plans.app, name="plan")
     app.add_typer(ca.app, name="ca")

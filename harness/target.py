@@ -17,8 +17,8 @@ from harness.capability import Capability
 from harness.deadline import Deadline
 from harness.errors import MissingCapability
 from harness.history import History
-from harness.serial_health import SerialHealth
 from harness.remedies import remedy
+from harness.serial_health import SerialHealth
 
 
 class World(Enum):

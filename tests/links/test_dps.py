@@ -1,0 +1,180 @@
+"""Registration of devices at a server that speaks DPS, and every way in which it can go wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.deadline import Deadline
+from harness.errors import (
+    BadFrame,
+    DeadlineExpired,
+    IntegrityFailure,
+)
+from provisioning.dps import DpsDevice
+from provisioning.dps_answers import Assigned
+from provisioning.http_errors import ServiceRefused
+from provisioning.http_tls import TlsConnector
+from tests.links.dps_server import HUB, DpsServer, Fault
+from tests.links.est_pki import Pki
+
+DEVICE = "tb-dps-0001"
+SCOPE = "0ne00ABCDEF"
+
+
+@pytest.fixture
+def pki(tmp_path: Path) -> Pki:
+    return Pki.make(tmp_path)
+
+
+@pytest.fixture
+def by() -> Deadline:
+    return Deadline.after(30)
+
+
+def register(server: DpsServer, *, by: Deadline, operation: str = "") -> Assigned:
+    server.enrollments.open = True
+    connector = TlsConnector(server.pki.text, server.pki.identity(DEVICE))
+    with DpsDevice(SCOPE, DEVICE, connector, endpoint=server.url) as device:
+        return device.register(by=by, operation=operation)
+
+
+@pytest.mark.parametrize("polls", [0, 1, 4])
+def test_device_is_assigned_after_any_number_of_polls(pki: Pki, by: Deadline, polls: int) -> None:
+    with DpsServer(pki, polls=polls) as server:
+        done = register(server, by=by)
+
+    assert (done.hub, done.device_id, done.substatus) == (HUB, DEVICE, "initialAssignment")
+    assert server.subjects[0] == f"CN={DEVICE}"
+
+
+def test_whole_registration_needs_one_handshake(pki: Pki, by: Deadline) -> None:
+    """A signature in a TEE takes its time, so a connection is kept."""
+    with DpsServer(pki, polls=3) as server:
+        register(server, by=by)
+
+    assert (server.handshakes, len(server.requests)) == (1, 5)
+
+
+def test_registration_without_retry_after_polls_after_a_while(pki: Pki, by: Deadline) -> None:
+    with DpsServer(pki, polls=0, retry_after=None) as server:
+        assert register(server, by=by).hub == HUB
+
+
+def test_operation_is_told_at_once_and_polled_when_given_back(pki: Pki, by: Deadline) -> None:
+    told: list[str] = []
+    with DpsServer(pki, polls=-1) as server:
+        server.enrollments.open = True
+        connector = TlsConnector(pki.text, pki.identity(DEVICE))
+        with DpsDevice(SCOPE, DEVICE, connector, endpoint=server.url) as device:
+            with pytest.raises(DeadlineExpired):
+                device.register(by=Deadline.after(1), started=told.append)
+            server.registrations[DEVICE].polls_left = 0
+            before = len(server.requests)
+            done = device.register(by=by, operation=told[0])
+
+    assert done.hub == HUB
+    assert [line.split()[0] for line in server.requests[before:]] == ["GET"]
+
+
+def test_assigning_for_ever_ends_with_the_deadline_and_says_so(pki: Pki) -> None:
+    with (
+        DpsServer(pki, polls=-1) as server,
+        pytest.raises(DeadlineExpired, match=r"still says assigning after \d+ polls of operation"),
+    ):
+        register(server, by=Deadline.after(1.5))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "said"),
+    [
+        ({"status": "disabled"}, "enrollment is disabled"),
+        ({"status": "unassigned"}, "not assigned"),
+        (
+            {
+                "status": "failed",
+                "errorCode": 400209,
+                "errorMessage": "Custom allocation failed with status code: 401",
+            },
+            "400209.*Custom allocation failed with status code: 401",
+        ),
+        ({"status": "failed"}, "no reason given"),
+    ],
+    ids=["disabled", "unassigned", "failed", "failed without a word"],
+)
+def test_end_without_assignment_is_a_refusal_with_the_reason(
+    pki: Pki, by: Deadline, outcome: dict[str, object], said: str
+) -> None:
+    with (
+        DpsServer(pki, outcome=outcome) as server,
+        pytest.raises(ServiceRefused, match=f"(?s){said}"),
+    ):
+        register(server, by=by)
+
+
+def test_answer_about_another_device_is_an_integrity_failure(pki: Pki, by: Deadline) -> None:
+    with (
+        DpsServer(pki, outcome={"registrationId": "tb-dps-0002"}) as server,
+        pytest.raises(IntegrityFailure, match="tb-dps-0002"),
+    ):
+        register(server, by=by)
+
+
+def test_registration_id_in_other_letters_is_the_same_device(pki: Pki, by: Deadline) -> None:
+    with DpsServer(pki, outcome={"registrationId": DEVICE.upper()}) as server:
+        assert register(server, by=by).registration_id == DEVICE
+
+
+def test_another_device_id_is_the_enrollments_choice(pki: Pki, by: Deadline) -> None:
+    with DpsServer(pki, outcome={"deviceId": "Chosen-7"}) as server:
+        assert register(server, by=by).device_id == "Chosen-7"
+
+
+ODD: dict[str, Fault] = {
+    "unknown status": Fault(200, {"operationId": "4.a", "status": "pending"}),
+    "no operation": Fault(202, {"status": "assigning"}),
+    "operation a number": Fault(202, {"operationId": 4, "status": "assigning"}),
+    "list": Fault(200, b"[]"),
+    "repeated key": Fault(200, b'{"operationId":"a","operationId":"b","status":"assigning"}'),
+    "NaN": Fault(200, b'{"operationId":"a","status":"assigning","x":NaN}'),
+    "cut JSON": Fault(200, b'{"operationId":"a"'),
+    "nested": Fault(200, b"[" * 100_000),
+    "HTML": Fault(200, b"<html>", {"content-type": "text/html"}),
+    "no type": Fault(200, b"{}", {"content-type": ""}),
+    "gzip": Fault(200, b"\x1f\x8b", {"content-encoding": "gzip"}),
+    "hub empty": Fault(
+        200, {"status": "assigned", "registrationState": {"assignedHub": "", "deviceId": "x"}}
+    ),
+    "hub with a port": Fault(
+        200, {"status": "assigned", "registrationState": {"assignedHub": "h.x:1", "deviceId": "x"}}
+    ),
+    "no device": Fault(
+        200, {"status": "assigned", "registrationState": {"assignedHub": "h.example"}}
+    ),
+    "other operation": Fault(
+        202, {"operationId": "another", "status": "assigning"}, only="/operations/"
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", ODD.values(), ids=ODD)
+def test_answer_of_another_form_is_a_bad_frame(pki: Pki, by: Deadline, fault: Fault) -> None:
+    with DpsServer(pki, fault) as server, pytest.raises(BadFrame):
+        register(server, by=by)
+
+
+@pytest.mark.parametrize("operation", ["4.dd5e9d546d057f12.8a2a1010-0000", "a/../b?c#d", "ü %2f"])
+def test_operation_of_any_letters_stays_one_part_of_the_path(
+    pki: Pki, by: Deadline, operation: str
+) -> None:
+    first = Fault(202, {"operationId": operation, "status": "assigning"}, {"retry-after": "0"})
+    state = {"assignedHub": HUB, "deviceId": "x"}
+    then = Fault(
+        200, {"operationId": operation, "status": "assigned", "registrationState": state},
+        only="GET",
+    )  # fmt: skip
+    with DpsServer(pki, first, then) as server:
+        register(server, by=by)
+
+    assert server.requests[1].count("/") == 5

@@ -1,0 +1,146 @@
+"""DPS registration when the service refuses, is busy, forgets, or the link breaks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.deadline import Deadline
+from harness.errors import (
+    DeadlineExpired,
+    LinkLost,
+    TrustBoxError,
+)
+from provisioning.dps import DpsDevice
+from provisioning.dps_answers import Assigned
+from provisioning.http_errors import ServiceBusy, ServiceRefused
+from provisioning.http_tls import TlsConnector
+from tests.links.dps_server import HUB, DpsServer, Fault
+from tests.links.est_pki import Pki
+
+DEVICE = "tb-dps-0001"
+SCOPE = "0ne00ABCDEF"
+
+
+@pytest.fixture
+def pki(tmp_path: Path) -> Pki:
+    return Pki.make(tmp_path)
+
+
+@pytest.fixture
+def by() -> Deadline:
+    return Deadline.after(30)
+
+
+def register(server: DpsServer, *, by: Deadline, operation: str = "") -> Assigned:
+    server.enrollments.open = True
+    connector = TlsConnector(server.pki.text, server.pki.identity(DEVICE))
+    with DpsDevice(SCOPE, DEVICE, connector, endpoint=server.url) as device:
+        return device.register(by=by, operation=operation)
+
+
+@pytest.mark.parametrize(
+    ("fault", "raised", "said"),
+    [
+        (Fault(401, code=401002), ServiceRefused, "401002"),
+        (Fault(400), ServiceRefused, "400"),
+        (Fault(403), ServiceRefused, "403"),
+        (Fault(404), ServiceRefused, "404"),
+        (Fault(405), ServiceRefused, "405"),
+        (Fault(409), ServiceRefused, "409"),
+        (Fault(415), ServiceRefused, "415"),
+        (Fault(302, headers={"location": "https://localhost:1/"}), ServiceRefused, "302"),
+        (Fault(429, headers={"retry-after": "3600"}), ServiceBusy, "come back in 3600"),
+        (Fault(503, headers={"retry-after": "3600"}), ServiceBusy, "503"),
+        (Fault(202, {"operationId": "4.a", "status": "assigning"}, {"retry-after": "86400"}),
+         ServiceBusy, "86400"),
+    ],
+    ids=lambda value: str(value.status) if isinstance(value, Fault) else None,
+)  # fmt: skip
+def test_each_refusal_has_its_error(
+    pki: Pki, by: Deadline, fault: Fault, raised: type[TrustBoxError], said: str
+) -> None:
+    with DpsServer(pki, fault) as server, pytest.raises(raised, match=said):
+        register(server, by=by)
+
+    assert len(server.requests) == 1
+
+
+def test_refusal_of_the_certificate_says_what_to_look_at(pki: Pki, by: Deadline) -> None:
+    with DpsServer(pki, Fault(401, code=401002)) as server, pytest.raises(ServiceRefused) as no:
+        register(server, by=by)
+
+    assert (no.value.code, no.value.http_status) == ("401002", 401)
+    assert no.value.tracking_id.startswith("7f0c1e34")
+    assert "intermediate" in no.value.hint
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        (Fault(429, headers={"retry-after": "1"}),),
+        (Fault(429),),
+        (Fault(500), Fault(502)),
+        (Fault(429, only="/operations/", headers={"retry-after": "1"}),),
+        (Fault(0, cut=True),),
+        (Fault(0, cut=True, only="/operations/"),),
+    ],
+    ids=["429 and when", "429", "500, 502", "429 to a poll", "cut", "cut in a poll"],
+)
+def test_trouble_that_passes_is_waited_out(
+    pki: Pki, by: Deadline, faults: tuple[Fault, ...]
+) -> None:
+    with DpsServer(pki, *faults) as server:
+        assert register(server, by=by).hub == HUB
+
+
+def test_busy_beyond_the_deadline_is_told_as_busy(pki: Pki) -> None:
+    faults = [Fault(429)] * 20
+    with DpsServer(pki, *faults) as server, pytest.raises((ServiceBusy, DeadlineExpired)):
+        register(server, by=Deadline.after(1.5))
+
+
+def test_server_that_always_cuts_is_a_lost_link(pki: Pki) -> None:
+    faults = [Fault(0, cut=True)] * 20
+    with DpsServer(pki, *faults) as server, pytest.raises((LinkLost, DeadlineExpired)):
+        register(server, by=Deadline.after(1.5))
+
+
+def test_conflict_with_another_registration_is_looked_up_then_tried_again(
+    pki: Pki, by: Deadline
+) -> None:
+    with DpsServer(pki, Fault(412, headers={"retry-after": "0"})) as server:
+        assert register(server, by=by).hub == HUB
+
+    assert [line.split()[0] for line in server.requests[:3]] == ["PUT", "POST", "PUT"]
+
+
+def test_conflict_whose_other_side_won_is_an_assignment(pki: Pki, by: Deadline) -> None:
+    with DpsServer(pki, polls=0) as server:
+        register(server, by=by)
+        server.faults.append(Fault(412, headers={"retry-after": "0"}))
+        before = len(server.requests)
+        assert register(server, by=by).hub == HUB
+
+    assert [line.split()[0] for line in server.requests[before:]] == ["PUT", "POST"]
+
+
+def test_conflict_for_ever_is_a_refusal(pki: Pki, by: Deadline) -> None:
+    faults = [Fault(412, headers={"retry-after": "0"}, only="PUT")] * 10
+    with DpsServer(pki, *faults) as server, pytest.raises(ServiceRefused, match="412"):
+        register(server, by=by)
+
+
+def test_operation_that_is_gone_is_looked_up(pki: Pki, by: Deadline) -> None:
+    with DpsServer(pki, Fault(404, only="/operations/")) as server:
+        assert register(server, by=by).hub == HUB
+
+
+def test_operation_that_is_gone_twice_is_a_refusal(pki: Pki, by: Deadline) -> None:
+    faults = [Fault(404, only="/operations/")] * 2
+    with (
+        DpsServer(pki, *faults, outcome={"status": "unassigned"}) as server,
+        pytest.raises(ServiceRefused, match="404"),
+    ):
+        register(server, by=by)

@@ -154,6 +154,7 @@ class _Reader:
     def device_keys(self) -> tuple[KeyProfile, ...]:
         value = self._found.get("device_keys")
         known = {p.value: p for p in (*DEVICE.allowed, *OPTIONAL_DEVICE_KEYS)}
-        if not isinstance(value, list) or not value or not all(v in known for v in value):
+        chosen = [known.get(str(v)) for v in value] if isinstance(value, list) else []
+        if not chosen or None in chosen:
             raise self.wrong("device_keys", "a list of some of " + ", ".join(known))
-        return tuple(known[v] for v in value)
+        return tuple(profile for profile in chosen if profile is not None)

@@ -27,6 +27,9 @@ from harness.vitals import Vitals
 
 OFF_SECONDS = 60.0
 """On top of what the switch itself may take: for a box that ends its last words."""
+ANSWER_SECONDS = 60.0
+BOOT_SECONDS = 300.0
+"""Opening waits no longer, however patient its caller: he may be prepared for an image build."""
 _MOST_LOG = 500
 
 
@@ -92,10 +95,10 @@ class BenchRig:
             self.lines.attach(by=by)
             self._is_on = True if answers(self.config.endpoint) else None
             if self._is_on or not self.has_power:
-                self._awake(by)
+                self._awake(by.sooner(ANSWER_SECONDS))
                 return
             self.note("SSH does not answer: giving power")
-            self.on(by=by)
+            self.on(by=by.sooner(BOOT_SECONDS))
             self._ours = True
 
     def on(self, *, by: Deadline) -> None:

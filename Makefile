@@ -16,7 +16,7 @@ JOBS ?= $(shell nproc)
 # The first of these that runs and is new enough makes the venv.
 PYTHON ?= python3 python3.11 python3.12 python3.13 python3.14
 
-.PHONY: help setup packages provision test test-fast lint check bench-restore clean
+.PHONY: help setup packages provision test test-fast lint check bench-restore bench-console clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
@@ -42,6 +42,9 @@ check: lint test-fast ## what one runs before a commit
 
 bench-restore: setup ## cold boot against restore, in one run; the last line is one JSON object
 	@$(BIN)/python -m benchmarks.restore $(ARGS)
+
+bench-console: setup ## the shell over a serial line: right under noise and loss? how fast, beside labgrid's?
+	@$(BIN)/python -m benchmarks.console $(ARGS)
 
 clean: ## remove what make and its tools put into this directory (built images stay in your cache)
 	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

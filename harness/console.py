@@ -175,6 +175,13 @@ class SerialConsole:
         """Whether a line is open and has not ended by itself."""
         return self._line is not None and not self._broken
 
+    @property
+    def url(self) -> str:
+        """What is attached. Raises LinkLost when nothing is."""
+        if self._line is None:
+            raise LinkLost(f"the {self.world.value} world's console is not attached")
+        return self._line.url
+
     def tap(self, tap: Tap | None) -> None:
         """From now on what arrives goes through ``tap`` first; None ends that."""
         self._tap = tap

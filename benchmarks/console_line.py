@@ -1,0 +1,116 @@
+"""What a console benchmark talks to: a shell on a pty, or an emulated box's UART, with noise."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from harness.console import SerialConsole
+from harness.console_login import ConsoleLogin
+from harness.console_shell import ConsoleShell
+from harness.deadline import Deadline
+from harness.history import History
+from harness.holding import Holding
+from harness.ssh import SshShell
+from harness.target import Layout, World
+from harness.vitals import Vitals
+
+LOG_LINE = "usb 1-1: new high-speed USB device number 7 using xhci_hcd # $ "
+
+
+@contextmanager
+def faulty(*arguments: str, loss: float, seed: int = 7) -> Iterator[tuple[str, ...]]:
+    """``harness.uart_faulty`` at work: the paths that it tells."""
+    command = [sys.executable, "-m", "harness.uart_faulty", "--loss", str(loss)]
+    command += ["--seed", str(seed), *arguments]
+    pipe = subprocess.PIPE
+    environment = {"PATH": os.environ["PATH"], "PS1": "box# "}
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environment) as line:
+        assert line.stdout is not None and line.stdin is not None
+        try:
+            yield tuple(line.stdout.readline().split())
+        finally:
+            line.stdin.close()
+            line.wait()
+
+
+@contextmanager
+def on_a_pty(*, noise: float = 0.0, loss: float = 0.0) -> Iterator[ConsoleShell]:
+    """A local shell; ``noise`` log lines a second are written to its terminal."""
+    vitals = Vitals("a local shell")
+    console = SerialConsole(World.NORMAL, vitals)
+    with TemporaryDirectory() as directory, faulty("--", "dash", "-i", loss=loss) as paths:
+        console.attach(paths[0])
+        layout = Layout(agent_directory=directory)
+        shell = ConsoleShell(console, ConsoleLogin(), layout, vitals, History())
+        try:
+            with _written(Path(paths[1]), noise):
+                yield shell
+        finally:
+            shell.close()
+            console.close()
+
+
+@contextmanager
+def on_a_uart(holding: Holding, *, noise: float = 0.0, loss: float = 0.0) -> Iterator[ConsoleShell]:
+    """The box's normal world UART; ``noise`` log lines a second come from its kernel."""
+    console = holding.consoles[World.NORMAL]
+    assert isinstance(console, SerialConsole)
+    login = holding.console_login or ConsoleLogin()
+    shell = ConsoleShell(console, login, holding.layout, holding.vitals, History())
+    with contextlib.ExitStack() as held:
+        if loss:
+            url = console.url
+            console.detach()
+            held.callback(console.attach, url)
+            console.attach(held.enter_context(faulty("--line", url, loss=loss))[0])
+            held.callback(console.detach)
+        held.callback(shell.close)
+        held.enter_context(_logged(holding, noise))
+        yield shell
+
+
+@contextmanager
+def _written(tty: Path, rate: float) -> Iterator[None]:
+    enough = threading.Event()
+
+    def write() -> None:
+        with tty.open("wb", buffering=0) as out:
+            while not enough.wait(1 / rate):
+                out.write(f"[ 1234.567890] {LOG_LINE}\r\n".encode())
+
+    thread = threading.Thread(target=write)
+    if rate:
+        thread.start()
+    try:
+        yield
+    finally:
+        enough.set()
+        if rate:
+            thread.join()
+
+
+@contextmanager
+def _logged(holding: Holding, rate: float) -> Iterator[None]:
+    if not rate:
+        yield
+        return
+    ssh = SshShell(holding.endpoint, holding.vitals, History())
+    by = Deadline.after(60)
+    # The shell's own words: starting a program for each line would slow the box down.
+    loop = f"while sleep {1 / rate}; do echo '<1>{LOG_LINE}' >/dev/kmsg; done"
+    try:
+        started = ssh.run("sh", "-c", f"({loop}) </dev/null >/dev/null 2>&1 & echo $!", by=by)
+        try:
+            yield
+        finally:
+            ssh.run("kill", started.text, by=Deadline.after(60))
+    finally:
+        ssh.close()

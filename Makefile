@@ -16,7 +16,7 @@ JOBS ?= $(shell nproc)
 # The first of these that runs and is new enough makes the venv.
 PYTHON ?= python3 python3.11 python3.12 python3.13 python3.14
 
-.PHONY: help setup packages provision test test-fast lint check bench-restore bench-console clean
+.PHONY: help setup packages provision test test-fast test-bench lint check bench-restore bench-console clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
@@ -32,6 +32,9 @@ test: setup ## the whole suite, most of it against the real OP-TEE (ARGS='-k nam
 
 test-fast: setup ## what needs no box: pure logic, and links against real ends
 	@$(BIN)/pytest tests/unit tests/links $(ARGS)
+
+test-bench: setup ## the device suite through the bench code: UART as a pty, over RFC 2217, and firmware as shipped
+	@$(BIN)/python -m tests.bench $(ARGS)
 
 lint: setup ## ruff, format and mypy
 	@$(BIN)/ruff check $(ROOMS)

@@ -36,6 +36,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from emulator import disk, newc, uboot_env
 from emulator.image import Image
+from emulator.owner import OwnerLock
 from emulator.paths import cache_root
 from emulator.profiles import profile_named
 from harness.deadline import Deadline
@@ -121,6 +122,17 @@ def open_box(serial: str, image: Image, *, by: Deadline) -> Box:
         if not box.own.exists():
             _make_own(box, by)
     return box
+
+
+def remove_box(serial: str, *, by: Deadline) -> None:
+    """Its disks, its keys, its identity. Only for a box that nobody holds; RigError names who."""
+    home = cache_root() / "boxes"
+    directory = home / check_serial(serial)
+    with lock(home / f"{serial}.lock", f"box {serial} to be let go", by=by):
+        if directory.exists():
+            with OwnerLock(directory / "owner.lock", serial):
+                shutil.rmtree(directory)
+    (home / f"{serial}.lock").unlink(missing_ok=True)
 
 
 def lock(path: Path, waiting_for: str, *, by: Deadline) -> filelock.BaseFileLock:

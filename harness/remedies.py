@@ -28,6 +28,8 @@ _REMEDIES = {
     " an OP-TEE that logs on a UART of its own, and its serial_url in the target's entry",
     Capability.POWER: "nobody can cut its power from here: needs a power table in the target's"
     " entry",
+    Capability.CONSOLE_LOGIN: "without a network there is no shell: needs a console table with user and"
+    " password_file in the target's entry",
     Capability.OPENSSL: "needs the openssl command on the box",
     Capability.AGENT: "needs a directory on the box from which programs may run (layout, in the"
     " target's entry)",
@@ -36,6 +38,7 @@ _REMEDIES = {
 
 
 def remedy(missing: Iterable[Capability]) -> str:
-    """One line for each of ``missing`` that something would bring; empty when nothing would."""
+    """A line for each of ``missing`` that something would bring; empty when nothing would."""
     found = sorted((c.value, _REMEDIES[c]) for c in missing if c in _REMEDIES)
-    return "\n".join(f"{name}: {text}" for name, text in found)
+    lines = [f"{name}: {text}" for name, text in found]
+    return "\n  ".join(["what would bring it:", *lines]) if lines else ""

@@ -1,0 +1,1 @@
+"""The device suite on emulators that are presented as benches: ``python -m tests.bench``."""

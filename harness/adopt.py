@@ -18,7 +18,7 @@ from pathlib import Path
 
 from harness import adopt_entry, adopt_key, bench_serial
 from harness.adopt_look import SSH_DIRECTORY, HostKey, Identity, look
-from harness.bench_lab import lab_directory
+from harness.bench_lab import lab_directory, line_key, serial_key
 from harness.bench_lock import BenchLock
 from harness.config_bench import SERIAL_PATHS
 from harness.config_presets import load_presets
@@ -125,7 +125,7 @@ def adopt(
     adopt_entry.check(wish.name, _entry(wish, _ANYBODY, "TB", preset), where="the new entry")
     public = adopt_key.ensure_key(wish.client_key)
     with ExitStack() as held:
-        held.callback(_locked(wish.name).release)
+        held.callback(_locked(line_key(wish.serial_url), wish.name).release)
         progress(f"logging in on the console at {wish.serial_url}")
         shell, vitals = held.enter_context(
             on_console(wish.name, wish.serial_url, wish.speed, login)
@@ -134,7 +134,7 @@ def adopt(
             shell, by=by, ssh_directory=wish.ssh_directory, serial_paths=wish.serial_paths
         )
         serial = _confirmed(wish, identity)
-        held.callback(_locked(f"serial-{serial}").release)
+        held.callback(_locked(serial_key(serial), serial).release)
         progress(f"this is {serial}: {identity.model or identity.machine or 'no model'}")
         entry = _entry(wish, identity, serial, preset or _PRESETS.get(identity.soc or ""))
         added = _install(shell, wish, public, by)
@@ -161,8 +161,8 @@ def try_ssh(endpoint: Endpoint, vitals: Vitals, *, by: Deadline) -> str:
     return ""
 
 
-def _locked(name: str) -> BenchLock:
-    lock = BenchLock(lab_directory(), name)
+def _locked(key: str, name: str) -> BenchLock:
+    lock = BenchLock(lab_directory(), key, name=name)
     lock.take()
     return lock
 

@@ -7,8 +7,11 @@ environment's TRUSTBOX_LAB, names a directory that all of them mount.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
+import re
+import socket
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,6 +42,24 @@ def lab_directory(configured: Path | None = None) -> Path:
         f"{path} cannot keep the benches' locks: {problem}",
         hint="Name another directory with lab_directory in the bench's entry, or TRUSTBOX_LAB.",
     )
+
+
+def line_key(url: str) -> str:
+    """What a bench is called in the lab: its serial line, which only one can have. Names in targets
+    files are everybody's own. A device of this machine is not the one of another machine."""
+    host = "" if "://" in url else socket.gethostname()
+    return _key("line", f"{host}{url}")
+
+
+def serial_key(serial: str) -> str:
+    """What a box is called in the lab, wherever it is plugged in."""
+    return _key("serial", serial)
+
+
+def _key(kind: str, text: str) -> str:
+    """A file name that is another one for another text, and that people recognise."""
+    readable = re.sub(r"[^A-Za-z0-9._-]+", "_", text)[-60:]
+    return f"{kind}-{readable}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
 def put(path: Path, values: Mapping[str, object]) -> None:

@@ -47,27 +47,31 @@ class BenchHeld(RigError):
 
 
 class BenchLock:
-    """Held from ``take`` until ``release``. ``lost`` is called, from the heartbeat's thread, with a
-    sentence when somebody took it away; then the bench must not be touched any more."""
+    """Held from ``take`` until ``release``.
+
+    ``key`` is from ``bench_lab``, ``name`` is for people. ``lost`` is called, from the heartbeat's
+    thread, with a sentence when somebody took it away; the bench must not be touched any more then.
+    """
 
     def __init__(
         self,
         directory: Path,
-        name: str,
+        key: str,
         *,
+        name: str = "",
         lost: Callable[[str], None] = lambda why: None,
         beat_seconds: float = BEAT_SECONDS,
         dead_seconds: float = DEAD_SECONDS,
     ) -> None:
-        self.name, self.path = name, directory / f"{name}.lock"
+        self.name, self.path = name or key, directory / f"{key}.lock"
         self._turn = filelock.FileLock(
-            directory / f"{name}.turn", timeout=_TURN_SECONDS, mode=0o666, thread_local=False
+            directory / f"{key}.turn", timeout=_TURN_SECONDS, mode=0o666, thread_local=False
         )
         self._lost, self._beat, self._dead = lost, beat_seconds, dead_seconds
         self._mine: Owner | None = None
         self._over = threading.Event()
         self._heart: threading.Thread | None = None
-        self._log = logging.getLogger(f"harness.bench.{name}")
+        self._log = logging.getLogger(f"harness.bench.{self.name}")
 
     def take(self) -> Owner | None:
         """Hold it; returns the dead owner it was taken from, if there was one.
@@ -122,7 +126,9 @@ class BenchLock:
 
     def _age(self) -> float:
         """Seconds since the last heartbeat, by the disk's clock alone."""
-        probe = self.path.with_name(f".clock-{self.name}-{os.getpid()}-{threading.get_ident()}")
+        probe = self.path.with_name(
+            f".clock-{self.path.name}-{os.getpid()}-{threading.get_ident()}"
+        )
         try:
             probe.touch()
             return probe.stat().st_mtime - self.path.stat().st_mtime

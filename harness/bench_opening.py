@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from harness import bench_serial
-from harness.bench_lab import lab_directory
+from harness.bench_lab import lab_directory, line_key, serial_key
 from harness.bench_lock import BenchLock
 from harness.bench_quarantine import refuse
 from harness.bench_recovery import recover
@@ -87,16 +87,17 @@ def hold_rig(
 ) -> BenchRig:
     """The bench's rig, locked and still untouched; its ``close`` gives the lock back.
 
-    The lock is taken under the entry's name and under the serial number, because another targets
-    file may have another name for the same box. Raises RigError (quarantine), BenchHeld.
+    The lock is taken for the serial line and for the serial number: names in targets files are
+    everybody's own, and a box may be plugged in elsewhere meanwhile. Raises RigError (quarantine),
+    BenchHeld.
     """
     directory = lab_directory(config.lab_directory)
     if not even_quarantined:
-        refuse(directory, config.name)
+        refuse(directory, line_key(config.line), config.name)
     vitals = Vitals(config.name)
     with ExitStack() as held:
-        for name in dict.fromkeys((config.name, f"serial-{_file_name(serial)}")):
-            lock = BenchLock(directory, name, lost=vitals.report_death)
+        for key, name in ((line_key(config.line), config.name), (serial_key(serial), serial)):
+            lock = BenchLock(directory, key, name=name, lost=vitals.report_death)
             dead = lock.take()
             held.callback(lock.release)
             if dead is not None:
@@ -122,8 +123,3 @@ def confirm_serial(rig: BenchRig, *, by: Deadline) -> str:
         ssh.close()
     bench_serial.confirm(rig.config.name, rig.serial, told, paths)
     return ", ".join(told)
-
-
-def _file_name(serial: str) -> str:
-    """Another text for another serial number, and no path."""
-    return "".join(c if c.isalnum() or c in "._-" else f"%{ord(c):x}" for c in serial)

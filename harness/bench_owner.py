@@ -68,7 +68,8 @@ class Owner:
 
     def __str__(self) -> str:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(self.since))
-        return f"{self.user}@{self.host}, process {self.pid}, since {when}"
+        known = f", as {self.target}" if self.target else ""
+        return f"{self.user}@{self.host}, process {self.pid}{known}, since {when}"
 
 
 def machine() -> str:

@@ -16,7 +16,6 @@ from harness.recording import printable
 class Quarantine:
     """Why nobody may open a bench, since when (seconds of the epoch), and who found out."""
 
-    name: str
     serial: str
     reason: str
     since: float
@@ -27,11 +26,11 @@ class Quarantine:
         return f"{self.serial} since {when} by {self.by}: {self.reason}"
 
 
-def quarantine(directory: Path, name: str, *, serial: str, reason: str) -> None:
-    """Mark the bench. Raises RigError when the mark cannot be written."""
-    owner = Owner.here(name)
+def quarantine(directory: Path, key: str, *, serial: str, reason: str) -> None:
+    """Mark the bench with that ``bench_lab.line_key``. Raises RigError when that fails."""
+    owner = Owner.here("")
     put(
-        _path(directory, name),
+        _path(directory, key),
         {
             "serial": serial,
             "reason": reason[:2000],
@@ -41,14 +40,13 @@ def quarantine(directory: Path, name: str, *, serial: str, reason: str) -> None:
     )
 
 
-def quarantined(directory: Path, name: str) -> Quarantine | None:
+def quarantined(directory: Path, key: str) -> Quarantine | None:
     """The mark, None when there is none. One that cannot be read counts as a mark."""
-    values = get(_path(directory, name))
+    values = get(_path(directory, key))
     if values is None:
         return None
     since = values.get("since")
     return Quarantine(
-        name,
         _text(values, "serial"),
         _text(values, "reason"),
         float(since) if isinstance(since, int | float) else 0.0,
@@ -56,9 +54,9 @@ def quarantined(directory: Path, name: str) -> Quarantine | None:
     )
 
 
-def refuse(directory: Path, name: str) -> None:
-    """Raises RigError with the reason when the bench is in quarantine."""
-    mark = quarantined(directory, name)
+def refuse(directory: Path, key: str, name: str) -> None:
+    """Raises RigError with the reason when the bench is in quarantine; ``name`` is for people."""
+    mark = quarantined(directory, key)
     if mark is not None:
         raise RigError(
             f"{name} is in quarantine: {mark}",
@@ -66,18 +64,18 @@ def refuse(directory: Path, name: str) -> None:
         )
 
 
-def release(directory: Path, name: str) -> Quarantine | None:
+def release(directory: Path, key: str) -> Quarantine | None:
     """Lift the mark; returns what it said, None when there was none. Raises RigError."""
-    mark = quarantined(directory, name)
+    mark = quarantined(directory, key)
     try:
-        _path(directory, name).unlink(missing_ok=True)
+        _path(directory, key).unlink(missing_ok=True)
     except OSError as problem:
-        raise RigError(f"{_path(directory, name)}: {problem.strerror}") from problem
+        raise RigError(f"{_path(directory, key)}: {problem.strerror}") from problem
     return mark
 
 
-def _path(directory: Path, name: str) -> Path:
-    return directory / f"{name}.quarantine"
+def _path(directory: Path, key: str) -> Path:
+    return directory / f"{key}.quarantine"
 
 
 def _text(values: dict[str, object], key: str) -> str:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from harness.bench_lab import lab_directory
+from harness.bench_lab import lab_directory, line_key
 from harness.bench_quarantine import quarantine
 from harness.bench_reset import reboot_command
 from harness.bench_rig import BenchRig
@@ -83,7 +83,8 @@ def recover(
         if worked:
             return tuple(climbed)
     name, reason = rig.config.name, f"{why}; {'; '.join(map(str, climbed))}"
-    quarantine(lab_directory(rig.config.lab_directory), name, serial=rig.serial, reason=reason)
+    lab, line = lab_directory(rig.config.lab_directory), line_key(rig.config.line)
+    quarantine(lab, line, serial=rig.serial, reason=reason)
     rig.note("in quarantine")
     raise RigError(
         f"{name} ({rig.serial}) could not be brought back and is in quarantine: {reason}",

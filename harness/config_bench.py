@@ -67,6 +67,11 @@ class BenchConfig:
     evidence: EvidenceLevel = EvidenceLevel.HARDWARE
     lab_directory: Path | None = None
 
+    @property
+    def line(self) -> str:
+        """The normal world's serial line: one for each bench, so it identifies the bench."""
+        return self.uarts[World.NORMAL]
+
 
 def read_bench(values: Mapping[str, object], *, where: str, name: str) -> BenchConfig:
     """Raises BadInput."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from harness.bench_check import Check, Verdict, check_bench, exit_status
-from harness.bench_lab import lab_directory
+from harness.bench_lab import lab_directory, line_key
 from harness.bench_lock import BenchHeld, BenchLock
 from harness.bench_quarantine import quarantined
 from harness.bench_quarantine import release as lift
@@ -81,7 +80,7 @@ def check(
 def release(name: Name, config: TargetsFile = None) -> None:
     """Lift a bench's quarantine: somebody has looked at the box, and it is well."""
     bench = choose_bench(name, config)
-    mark = lift(lab_directory(bench.lab_directory), name)
+    mark = lift(lab_directory(bench.lab_directory), line_key(bench.line))
     typer.echo(f"released: {mark}" if mark else f"{name} was not in quarantine")
 
 
@@ -106,16 +105,17 @@ def _told(target: TargetConfig) -> dict[str, str | None]:
         "serial": target.serial,
         "preset": target.preset,
         "place": f"{target.endpoint.host}:{target.endpoint.port}",
-        "state": _state(target.name, lab_directory(target.lab_directory)),
+        "state": _state(target),
     }
 
 
-def _state(name: str, lab: Path) -> str:
-    mark = quarantined(lab, name)
+def _state(bench: BenchConfig) -> str:
+    lab, key = lab_directory(bench.lab_directory), line_key(bench.line)
+    mark = quarantined(lab, key)
     if mark is not None:
         return f"in quarantine: {mark}"
     try:
-        owner = BenchLock(lab, name).look()
+        owner = BenchLock(lab, key, name=bench.name).look()
     except BenchHeld as held:
         return held.message
     return f"held by {owner}" if owner is not None else "free"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.bench_check import Check, Verdict, check_bench, exit_status
-from harness.bench_lab import lab_directory
+from harness.bench_lab import lab_directory, line_key
 from harness.bench_lock import BenchLock
 from harness.bench_quarantine import quarantine
 from harness.errors import Misuse
@@ -155,7 +155,8 @@ def test_a_broken_promise_is_a_failure(bench_box: BenchBox) -> None:
 
 
 def test_a_bench_in_use_is_left_alone(bench_box: BenchBox) -> None:
-    lock = BenchLock(lab_directory(bench_box.config().lab_directory), "bench-07")
+    config = bench_box.config()
+    lock = BenchLock(lab_directory(config.lab_directory), line_key(config.line))
     lock.take()
     checks = check(bench_box)
     lock.release()
@@ -167,7 +168,7 @@ def test_a_bench_in_use_is_left_alone(bench_box: BenchBox) -> None:
 
 def test_a_quarantined_bench_can_be_looked_at(bench_box: BenchBox) -> None:
     lab = lab_directory(bench_box.config().lab_directory)
-    quarantine(lab, "bench-07", serial=SERIAL, reason="it hung")
+    quarantine(lab, line_key(bench_box.uart), serial=SERIAL, reason="it hung")
     checks = check(bench_box)
 
     assert failed(checks)[0] == "quarantine"
@@ -207,11 +208,11 @@ def test_the_list_tells_who_holds_a_bench_and_a_release_lifts_a_quarantine(
 ) -> None:
     file, lab = bench_box.directory / "targets.toml", lab_directory(bench_box.directory / "lab")
     file.write_text(bench_box.entry())
-    lock = BenchLock(lab, "bench-07")
+    lock = BenchLock(lab, line_key(bench_box.uart))
     lock.take()
     held = trustbox("targets", "list", "--targets", str(file)).stdout
     lock.release()
-    quarantine(lab, "bench-07", serial=SERIAL, reason="it hung")
+    quarantine(lab, line_key(bench_box.uart), serial=SERIAL, reason="it hung")
     marked = trustbox("targets", "list", "--targets", str(file)).stdout
     released = trustbox("targets", "release", "bench-07", "--targets", str(file)).stdout
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.bench_lab import get, lab_directory, put
+from harness.bench_lab import get, lab_directory, line_key, put, serial_key
 from harness.bench_lock import BenchHeld, BenchLock
 from harness.bench_owner import Owner
 from harness.bench_quarantine import quarantine, quarantined, refuse, release
@@ -57,7 +57,7 @@ def left(path: Path, owner: Owner, *, seconds_ago: float = 0.0) -> None:
 def test_a_bench_that_another_process_holds_is_refused_with_its_owner(
     tmp_path: Path, holder: subprocess.Popen[str]
 ) -> None:
-    with pytest.raises(BenchHeld, match=f"@.*, process {holder.pid}, since") as caught:
+    with pytest.raises(BenchHeld, match=f"@.*, process {holder.pid}, as bench-07, since") as caught:
         BenchLock(tmp_path, "bench-07").take()
 
     assert caught.value.owner is not None
@@ -196,11 +196,19 @@ def test_the_place_for_locks_can_be_named_for_all(
     assert lab_directory(tmp_path / "own") == tmp_path / "own"
 
 
+def test_names_of_files_are_different_for_different_lines_and_harmless() -> None:
+    lines = ["/dev/ttyUSB0", "/dev/ttyUSB1", "rfc2217://lab:4007", "rfc2217://lab/4007", "a" * 500]
+    keys = [line_key(line) for line in lines] + [serial_key("../../TB 1"), serial_key("TB 1")]
+
+    assert len(set(keys)) == len(keys)
+    assert all("/" not in key and len(key) < 100 for key in keys)
+
+
 def test_a_box_in_quarantine_is_refused_with_the_reason(tmp_path: Path) -> None:
     quarantine(tmp_path, "bench-07", serial="TB-0042", reason="did not come back")
 
     with pytest.raises(RigError, match=r"in quarantine: TB-0042 since .*: did not come back") as no:
-        refuse(tmp_path, "bench-07")
+        refuse(tmp_path, "bench-07", "bench-07")
     assert "trustbox targets release bench-07" in no.value.diagnostics()
 
 
@@ -210,7 +218,7 @@ def test_a_quarantine_ends_with_its_release(tmp_path: Path) -> None:
 
     assert mark is not None
     assert mark.reason == "did not come back"
-    refuse(tmp_path, "bench-07")
+    refuse(tmp_path, "bench-07", "bench-07")
     assert release(tmp_path, "bench-07") is None
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness.bench_lab import lab_directory
+from harness.bench_lab import lab_directory, line_key
 from harness.bench_opening import hold_bench
 from harness.bench_quarantine import quarantined
 from harness.bench_recovery import Rung, recover
@@ -104,7 +104,7 @@ def test_a_box_that_nothing_brings_back_is_quarantined(
     with pytest.raises(RigError, match="could not be brought back and is in quarantine") as caught:
         climb(rig)
 
-    mark = quarantined(lab_directory(rig.config.lab_directory), "bench-07")
+    mark = quarantined(lab_directory(rig.config.lab_directory), line_key(bench_box.uart))
     assert mark is not None
     assert mark.serial == SERIAL
     assert "it does not answer; SSH: " in mark.reason

@@ -70,6 +70,7 @@ class Wish:
     serial_paths: tuple[str, ...] = SERIAL_PATHS
     home: str | None = None
     """Of ``user`` on the box; None: as the box says."""
+    layout: Layout = field(default_factory=Layout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,19 +84,17 @@ class Adopted:
 
 
 @contextmanager
-def on_console(
-    name: str, url: str, speed: int, login: ConsoleLogin
-) -> Iterator[tuple[ConsoleShell, Vitals]]:
-    """A shell on the serial line at ``url``, and nothing of it left open afterwards.
+def on_console(wish: Wish, login: ConsoleLogin) -> Iterator[tuple[ConsoleShell, Vitals]]:
+    """A shell on the wish's serial line, and nothing of it left open afterwards.
 
     Raises Unreachable when the line cannot be opened.
     """
     with ExitStack() as held:
-        vitals = Vitals(name)
+        vitals = Vitals(wish.name)
         console = SerialConsole(World.NORMAL, vitals)
         held.callback(console.close)
-        console.attach(url, baudrate=speed)
-        shell = ConsoleShell(console, login, Layout(), vitals, History())
+        console.attach(wish.serial_url, baudrate=wish.speed)
+        shell = ConsoleShell(console, login, wish.layout, vitals, History())
         held.callback(shell.close)
         yield shell, vitals
 
@@ -127,9 +126,7 @@ def adopt(
     with ExitStack() as held:
         held.callback(_locked(line_key(wish.serial_url), wish.name).release)
         progress(f"logging in on the console at {wish.serial_url}")
-        shell, vitals = held.enter_context(
-            on_console(wish.name, wish.serial_url, wish.speed, login)
-        )
+        shell, vitals = held.enter_context(on_console(wish, login))
         identity = look(
             shell, by=by, ssh_directory=wish.ssh_directory, serial_paths=wish.serial_paths
         )

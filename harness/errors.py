@@ -115,7 +115,7 @@ class UntrustedHost(TrustBoxError):
         super().__init__(
             f"{host} offers SSH host key {offered}, but {pinned} is pinned",
             hint="A box gets a new host key when it is reflashed. If that happened, pin the new key"
-            " by hand; if it did not, somebody else is answering at this address.",
+            " with: trustbox bench repin; if not, somebody else is answering at this address.",
         )
         self.host, self.pinned, self.offered = host, pinned, offered
 

@@ -184,5 +184,5 @@ def _show(name: str, file: Path, done: Adopted) -> None:
     already = "" if done.key_added else " already"
     typer.echo(f"{'SSH key':18} this station's may log in{already}")
     typer.echo(f"{'SSH':18} {done.ssh or 'answers with the pinned key'}")
-    typer.echo(f"{name} is in {file}; power and more are said there")
+    typer.echo(f"{name} is in {file}; say there how its power is switched")
     typer.echo(f"prove it: trustbox targets check {name} --serial {done.entry['serial']}", err=True)

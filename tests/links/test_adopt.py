@@ -1,0 +1,247 @@
+"""First contact: a real shell on a real pty, a real OpenSSH server, and a targets file.
+
+The box's places are directories of the test's own: this machine's keys and homes are not touched.
+"""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from harness.adopt import Wish, adopt
+from harness.adopt_key import ensure_key
+from harness.adopt_repin import Repinned, repin
+from harness.config import choose_bench
+from harness.config_bench import BenchConfig
+from harness.console_login import ConsoleLogin
+from harness.deadline import Deadline
+from harness.errors import IntegrityFailure, Misuse, UntrustedHost
+from harness.target import Layout
+from tests.links.faulty_line import Box
+from tests.links.sshd import CONFIG, LocalSshd, make_key
+
+pytestmark = pytest.mark.timeout(120)
+SERIAL = "TB-0042"
+
+
+@dataclass(slots=True)
+class Lab:
+    """A box that nobody knows yet, and where its entry shall stand."""
+
+    box: Box
+    sshd: LocalSshd
+    directory: Path
+    file: Path
+
+    @property
+    def keys(self) -> Path:
+        return self.directory / "home/.ssh/authorized_keys"
+
+    def wish(self) -> Wish:
+        return Wish(
+            name="bench-07",
+            serial_url=self.box.host,
+            client_key=self.directory / "station_key",
+            preset="emulator",
+            address="127.0.0.1",
+            port=self.sshd.endpoint().port,
+            user=getpass.getuser(),
+            ssh_directory=str(self.directory / "ssh"),
+            serial_paths=(str(self.directory / "serial"),),
+            home=str(self.directory / "home"),
+            layout=Layout(agent_directory=str(self.directory)),
+        )
+
+    def new_host_key(self) -> str:
+        """As a reflash does it: another key, and no authorized_keys any more."""
+        for old in (self.directory / "ssh").iterdir():
+            old.unlink()
+        self.keys.unlink(missing_ok=True)
+        return make_key(self.directory / "ssh/ssh_host_ecdsa_key")
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    monkeypatch.setenv("TRUSTBOX_LAB", str(tmp_path / "locks"))
+    for made in ("ssh", "home"):
+        (tmp_path / made).mkdir()
+    (tmp_path / "serial").write_text(SERIAL + "\n")
+    make_key(tmp_path / "ssh/ssh_host_ecdsa_key")
+    sshd = LocalSshd(tmp_path)
+    sshd.open()
+    config = CONFIG.format(keys=tmp_path)
+    config = config.replace(f"{tmp_path}/host", f"{tmp_path}/ssh/ssh_host_ecdsa_key")
+    config = config.replace(f"{tmp_path}/client.pub", f"{tmp_path}/home/.ssh/authorized_keys")
+    (tmp_path / "config").write_text(config)
+    box = Box(("dash", "-i"), tmp_path).on()
+    box.console.detach()  # the line is for who adopts it
+    yield Lab(box, sshd, tmp_path, tmp_path / "targets.toml")
+    box.off()
+    sshd.close()
+
+
+@pytest.fixture
+def by() -> Deadline:
+    return Deadline.after(60)
+
+
+def _bench(lab: Lab) -> BenchConfig:
+    """The entry, with the helper's place on this machine instead of a box's."""
+    found = choose_bench("bench-07", lab.file)
+    return replace(found, layout=lab.wish().layout)
+
+
+def _repin(lab: Lab, confirm: Callable[[str, str], bool], by: Deadline) -> Repinned:
+    return repin(
+        _bench(lab),
+        serial=SERIAL,
+        file=lab.file,
+        confirm=confirm,
+        by=by,
+        ssh_directory=str(lab.directory / "ssh"),
+        home=str(lab.directory / "home"),
+    )
+
+
+def test_a_box_is_adopted_over_its_console_and_then_trusted_over_ssh(
+    lab: Lab, by: Deadline
+) -> None:
+    done = adopt(lab.wish(), ConsoleLogin(), lab.file, by=by)
+
+    assert (done.identity.serial, done.key_added, done.ssh) == (SERIAL, True, "")
+    entry = choose_bench("bench-07", lab.file)
+    public = (lab.directory / "ssh/ssh_host_ecdsa_key.pub").read_text().split()[:2]
+    assert entry.endpoint.host_key.split() == public
+    assert entry.serial == SERIAL
+    assert lab.keys.stat().st_mode & 0o777 == 0o600
+    assert lab.keys.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_key_that_is_there_is_not_put_there_twice_and_others_stay(lab: Lab, by: Deadline) -> None:
+    lab.keys.parent.mkdir(mode=0o755)
+    lab.keys.write_text("# somebody's\nssh-ed25519 AAAA other@station")  # without a line end
+    adopt(lab.wish(), ConsoleLogin(), lab.file, by=by)
+    once = lab.keys.read_text()
+
+    done = adopt(lab.wish(), ConsoleLogin(), lab.file, replace=True, by=by)
+
+    assert not done.key_added
+    assert lab.keys.read_text() == once
+    assert once.splitlines()[:2] == ["# somebody's", "ssh-ed25519 AAAA other@station"]
+    assert len(once.splitlines()) == 3
+
+
+def test_an_ssh_that_does_not_answer_is_told_and_hinders_nothing(lab: Lab, by: Deadline) -> None:
+    wish = lab.wish()
+    lab.sshd.close()
+
+    done = adopt(wish, ConsoleLogin(), lab.file, by=by)
+
+    assert "did not answer as an SSH server" in done.ssh
+    assert choose_bench("bench-07", lab.file).serial == SERIAL
+
+
+def test_somebody_else_at_the_address_is_not_trusted(lab: Lab, by: Deadline) -> None:
+    """The box's own key is read over the console; what SSH offers is another."""
+    (lab.directory / "config").write_text(CONFIG.format(keys=lab.directory))
+
+    with pytest.raises(UntrustedHost):
+        adopt(lab.wish(), ConsoleLogin(), lab.file, by=by)
+
+    assert not lab.file.exists()
+
+
+def test_another_serial_number_than_the_label_s_ends_it_before_anything_is_done(
+    lab: Lab, by: Deadline
+) -> None:
+    with pytest.raises(IntegrityFailure, match=f"reports serial number {SERIAL}"):
+        adopt(replace(lab.wish(), serial="TB-0001"), ConsoleLogin(), lab.file, by=by)
+
+    assert not lab.keys.exists()
+    assert not lab.file.exists()
+
+
+def test_a_box_without_a_serial_number_gets_no_entry(lab: Lab, by: Deadline) -> None:
+    (lab.directory / "serial").unlink()
+
+    with pytest.raises(IntegrityFailure, match="reports no serial number"):
+        adopt(lab.wish(), ConsoleLogin(), lab.file, by=by)
+
+
+def test_a_name_that_is_taken_is_refused_before_the_console_is_opened(
+    lab: Lab, by: Deadline
+) -> None:
+    adopt(lab.wish(), ConsoleLogin(), lab.file, by=by)
+
+    with pytest.raises(Misuse, match="already"):
+        adopt(replace(lab.wish(), serial_url="/nowhere"), ConsoleLogin(), lab.file, by=by)
+
+
+def test_a_changed_host_key_is_pinned_when_somebody_confirms_it(lab: Lab, by: Deadline) -> None:
+    adopt(lab.wish(), ConsoleLogin(), lab.file, by=by)
+    new = lab.new_host_key()
+    asked: list[tuple[str, str]] = []
+
+    def yes(old: str, offered: str) -> bool:
+        asked.append((old, offered))
+        return True
+
+    done = _repin(lab, yes, by)
+
+    assert asked == [(done.old, done.new)]
+    assert (done.changed, done.key_added) == (True, True)
+    assert choose_bench("bench-07", lab.file).endpoint.host_key == new
+
+
+def test_a_changed_host_key_that_nobody_confirms_stays_out(lab: Lab, by: Deadline) -> None:
+    adopt(lab.wish(), ConsoleLogin(), lab.file, by=by)
+    before = lab.file.read_text()
+    lab.new_host_key()
+
+    with pytest.raises(Misuse, match="nobody confirmed it"):
+        _repin(lab, lambda old, new: False, by)
+
+    assert lab.file.read_text() == before
+    assert not lab.keys.exists()
+
+
+def test_a_key_that_is_right_is_no_question(lab: Lab, by: Deadline) -> None:
+    adopt(lab.wish(), ConsoleLogin(), lab.file, by=by)
+
+    def never(old: str, new: str) -> bool:
+        pytest.fail("nothing changed, so there is nothing to ask")
+
+    done = _repin(lab, never, by)
+
+    assert (done.changed, done.key_added) == (False, False)
+
+
+def test_the_wrong_box_is_not_pinned(lab: Lab, by: Deadline) -> None:
+    adopt(lab.wish(), ConsoleLogin(), lab.file, by=by)
+    (lab.directory / "serial").write_text("TB-0666\n")
+
+    with pytest.raises(IntegrityFailure, match="TB-0666"):
+        _repin(lab, lambda old, new: True, by)
+
+
+def test_a_station_s_key_is_made_once_and_for_its_owner_only(tmp_path: Path) -> None:
+    path = tmp_path / "config/bench_key"
+
+    line = ensure_key(path)
+
+    assert ensure_key(path) == line
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert line.startswith("ssh-ed25519 ")
+
+
+def test_a_file_that_is_no_key_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_text("hello")
+
+    with pytest.raises(Misuse, match="is no OpenSSH private key"):
+        ensure_key(path)
+    assert path.read_text() == "hello"

@@ -10,6 +10,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from provisioning.http_tls import FileIdentity
@@ -73,7 +74,7 @@ class Pki:
 
     def issue(
         self,
-        key: ec.EllipticCurvePublicKey,
+        key: CertificatePublicKeyTypes,
         text: str,
         *,
         ca: bool = False,
@@ -83,7 +84,7 @@ class Pki:
 
     def bare(
         self,
-        key: ec.EllipticCurvePublicKey,
+        key: CertificatePublicKeyTypes,
         text: str,
         *,
         until: datetime.datetime | None = None,
@@ -115,7 +116,7 @@ class Pki:
 
 def _certificate(
     subject: x509.Name,
-    key: ec.EllipticCurvePublicKey,
+    key: CertificatePublicKeyTypes,
     issuer: x509.Name,
     signer: Key,
     *,

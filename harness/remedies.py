@@ -28,8 +28,8 @@ _REMEDIES = {
     " an OP-TEE that logs on a UART of its own, and its serial_url in the target's entry",
     Capability.POWER: "nobody can cut its power from here: needs a power table in the target's"
     " entry",
-    Capability.CONSOLE_LOGIN: "without a network there is no shell: needs a console table with user and"
-    " password_file in the target's entry",
+    Capability.CONSOLE_LOGIN: "there is no shell without a network: needs a console table (user and"
+    " password_file) in the target's entry",
     Capability.OPENSSL: "needs the openssl command on the box",
     Capability.AGENT: "needs a directory on the box from which programs may run (layout, in the"
     " target's entry)",

@@ -33,7 +33,8 @@ from harness.ssh import SshShell
 from harness.target import Layout, Shell, World
 from harness.vitals import Vitals
 
-SSH_SECONDS = 15.0
+SSH_SECONDS = 5.0
+"""Enough for a box that is up; first contact often has no network at all."""
 _ANYBODY = Identity(
     serial="TB",
     serial_path=None,

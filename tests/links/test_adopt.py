@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from harness import adopt_entry
 from harness.adopt import Wish, adopt
 from harness.adopt_key import ensure_key
 from harness.adopt_repin import Repinned, repin
@@ -55,6 +56,28 @@ class Lab:
             home=str(self.directory / "home"),
             layout=Layout(agent_directory=str(self.directory)),
         )
+
+    def known(self) -> None:
+        """An entry as adopting writes it, without waiting for a console."""
+        wish = self.wish()
+        ensure_key(wish.client_key)
+        entry = {
+            "kind": "bench",
+            "preset": "emulator",
+            "serial": SERIAL,
+            "address": "127.0.0.1",
+            "port": wish.port,
+            "user": wish.user,
+            "client_key": str(wish.client_key),
+            "host_key": self.host_key(),
+            "serial_url": wish.serial_url,
+            "serial_paths": list(wish.serial_paths),
+        }
+        adopt_entry.put(self.file, "bench-07", entry, replace=False)
+
+    def host_key(self) -> str:
+        public = (self.directory / "ssh/ssh_host_ecdsa_key.pub").read_text()
+        return " ".join(public.split()[:2])
 
     def new_host_key(self) -> str:
         """As a reflash does it: another key, and no authorized_keys any more."""
@@ -114,8 +137,7 @@ def test_a_box_is_adopted_over_its_console_and_then_trusted_over_ssh(
 
     assert (done.identity.serial, done.key_added, done.ssh) == (SERIAL, True, "")
     entry = choose_bench("bench-07", lab.file)
-    public = (lab.directory / "ssh/ssh_host_ecdsa_key.pub").read_text().split()[:2]
-    assert entry.endpoint.host_key.split() == public
+    assert entry.endpoint.host_key == lab.host_key()
     assert entry.serial == SERIAL
     assert lab.keys.stat().st_mode & 0o777 == 0o600
     assert lab.keys.parent.stat().st_mode & 0o777 == 0o700
@@ -175,14 +197,14 @@ def test_a_box_without_a_serial_number_gets_no_entry(lab: Lab, by: Deadline) -> 
 def test_a_name_that_is_taken_is_refused_before_the_console_is_opened(
     lab: Lab, by: Deadline
 ) -> None:
-    adopt(lab.wish(), ConsoleLogin(), lab.file, by=by)
+    lab.known()
 
     with pytest.raises(Misuse, match="already"):
         adopt(replace(lab.wish(), serial_url="/nowhere"), ConsoleLogin(), lab.file, by=by)
 
 
 def test_a_changed_host_key_is_pinned_when_somebody_confirms_it(lab: Lab, by: Deadline) -> None:
-    adopt(lab.wish(), ConsoleLogin(), lab.file, by=by)
+    lab.known()
     new = lab.new_host_key()
     asked: list[tuple[str, str]] = []
 
@@ -198,7 +220,7 @@ def test_a_changed_host_key_is_pinned_when_somebody_confirms_it(lab: Lab, by: De
 
 
 def test_a_changed_host_key_that_nobody_confirms_stays_out(lab: Lab, by: Deadline) -> None:
-    adopt(lab.wish(), ConsoleLogin(), lab.file, by=by)
+    lab.known()
     before = lab.file.read_text()
     lab.new_host_key()
 
@@ -210,18 +232,18 @@ def test_a_changed_host_key_that_nobody_confirms_stays_out(lab: Lab, by: Deadlin
 
 
 def test_a_key_that_is_right_is_no_question(lab: Lab, by: Deadline) -> None:
-    adopt(lab.wish(), ConsoleLogin(), lab.file, by=by)
+    lab.known()
 
     def never(old: str, new: str) -> bool:
         pytest.fail("nothing changed, so there is nothing to ask")
 
     done = _repin(lab, never, by)
 
-    assert (done.changed, done.key_added) == (False, False)
+    assert (done.changed, done.key_added) == (False, True)
 
 
 def test_the_wrong_box_is_not_pinned(lab: Lab, by: Deadline) -> None:
-    adopt(lab.wish(), ConsoleLogin(), lab.file, by=by)
+    lab.known()
     (lab.directory / "serial").write_text("TB-0666\n")
 
     with pytest.raises(IntegrityFailure, match="TB-0666"):

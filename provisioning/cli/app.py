@@ -11,7 +11,18 @@ import typer
 from harness.errors import Misuse
 from harness.wire import show_traffic
 from provisioning import cli_attest
-from provisioning.cli import bench, boot, ca, console, look, plans, provision, shell, targets
+from provisioning.cli import (
+    bench,
+    boot,
+    ca,
+    console,
+    enroll,
+    look,
+    plans,
+    provision,
+    shell,
+    targets,
+)
 
 
 def build() -> typer.Typer:
@@ -37,6 +48,7 @@ def build() -> typer.Typer:
     app.add_typer(plans.app, name="plan")
     app.add_typer(ca.app, name="ca")
     app.add_typer(targets.app, name="targets")
+    enroll.register(app)
     for entry in sorted(metadata.entry_points(group="trustbox.commands"), key=lambda e: e.name):
         try:
             found = entry.load()

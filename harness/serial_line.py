@@ -13,6 +13,7 @@ import select
 import struct
 import termios
 import threading
+import warnings
 from collections.abc import Callable
 
 import serial
@@ -34,7 +35,10 @@ class SerialLine:
     def __init__(self, url: str, baudrate: int) -> None:
         self.url = url
         try:
-            self._port = serial.serial_for_url(url, baudrate=baudrate, timeout=QUEUED_WAIT)
+            with warnings.catch_warnings():
+                # pyserial 3.5 uses Thread.setDaemon, which does no harm but where warnings are errors.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                self._port = serial.serial_for_url(url, baudrate=baudrate, timeout=QUEUED_WAIT)
         except (serial.SerialException, OSError, ValueError) as problem:
             raise Unreachable(f"the serial line {url} cannot be opened: {problem}") from problem
         with contextlib.suppress(NotImplementedError):  # RFC 2217 has no write time-out

@@ -143,7 +143,12 @@ def _addresses(shell: Shell, by: Deadline) -> tuple[str, ...]:
     """IPv4 first. From the kernel itself: small systems have neither ``ip`` nor ``hostname -I``."""
     four = _file(shell, "/proc/net/fib_trie", by).decode(errors="replace")
     six = _file(shell, "/proc/net/if_inet6", by).decode(errors="replace")
-    found = [*_four(four), *_six(six)]
+    return addresses_in(four, six)
+
+
+def addresses_in(fib_trie: str, if_inet6: str) -> tuple[str, ...]:
+    """The box's own addresses that others can reach, IPv4 first (proc_net(5)); 16 at most."""
+    found = [*_four(fib_trie), *_six(if_inet6)]
     return tuple(dict.fromkeys(found))[:MOST_ADDRESSES]
 
 

@@ -16,6 +16,8 @@ from harness import adopt_entry
 from harness.adopt import Wish, adopt
 from harness.adopt_key import ensure_key
 from harness.adopt_repin import Repinned, repin
+from harness.bench_lock import BenchHeld
+from harness.bench_opening import hold_rig
 from harness.config import choose_bench
 from harness.config_bench import BenchConfig
 from harness.console_login import ConsoleLogin
@@ -192,6 +194,16 @@ def test_a_box_without_a_serial_number_gets_no_entry(lab: Lab, by: Deadline) -> 
 
     with pytest.raises(IntegrityFailure, match="reports no serial number"):
         adopt(lab.wish(), ConsoleLogin(), lab.file, by=by)
+
+
+def test_a_serial_line_that_somebody_holds_is_left_alone(lab: Lab, by: Deadline) -> None:
+    lab.known()
+    rig = hold_rig(choose_bench("bench-07", lab.file), serial=SERIAL)
+    try:
+        with pytest.raises(BenchHeld, match="is held by"):
+            adopt(replace(lab.wish(), name="another-name"), ConsoleLogin(), lab.file, by=by)
+    finally:
+        rig.close()
 
 
 def test_a_name_that_is_taken_is_refused_before_the_console_is_opened(

@@ -13,6 +13,7 @@ from harness.ssh import SshShell
 from harness.target import Layout
 from harness.vitals import Vitals
 from tests.links.bench_fixtures import bench_box, pdu  # noqa: F401 - fixtures
+from tests.links.ca_hsm import Factory
 from tests.links.sshd import LocalSshd
 
 
@@ -59,3 +60,28 @@ def agent(
 def place(tmp_path: Path) -> str:
     """A directory that the server's side can write to."""
     return str(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def ca_ground(tmp_path_factory: pytest.TempPathFactory) -> Factory:
+    """Two tokens, made once; and once the ceremony of ``trustbox ca init`` was run with them."""
+    made = Factory(tmp_path_factory.mktemp("factory") / "place")
+    made.keep("blank")
+    done = made.ca("init", *made.tokens())
+    assert done.returncode == 0, done.stderr
+    made.keep("set up")
+    return made
+
+
+@pytest.fixture
+def factory(ca_ground: Factory) -> Factory:
+    """Two blank tokens, no CA."""
+    ca_ground.bring_back("blank")
+    return ca_ground
+
+
+@pytest.fixture
+def set_up(ca_ground: Factory) -> Factory:
+    """A CA with its root and its issuing key in two tokens."""
+    ca_ground.bring_back("set up")
+    return ca_ground

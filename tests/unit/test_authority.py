@@ -16,24 +16,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from harness.deadline import Deadline
 from harness.errors import DeadlineExpired, DeviceRefused, IntegrityFailure, Misuse
 from provisioning.authority import Authority, locked, open_authority
-from provisioning.authority_settings import CaSettings, RoleSettings
 from provisioning.authority_tokens import ISSUING_ID
 from provisioning.certificates import check_issued, fits, pem
 from provisioning.csr import device_subject, make_request
-from provisioning.idevid import profile_faults
 from provisioning.softhsm import softhsm_token
 from provisioning.token import Token
 from provisioning.token_key import TokenKey
-from provisioning.token_public import KeyProfile
-from tests.unit.authority_parts import SERIAL, a_key, request_of
-
-P256 = CaSettings(
-    root=RoleSettings("softhsm:line", KeyProfile.EC_P256, 9000),
-    issuing=RoleSettings("softhsm:line", KeyProfile.EC_P256, 8000),
-    device_keys=(KeyProfile.EC_P256,),
-    hardware_type="1.3.6.1.4.1.32473.7",
-    crl_days=10,
-)
+from tests.unit.authority_parts import P256, SERIAL, a_key, certified, request_of
 
 
 @pytest.fixture
@@ -52,18 +41,6 @@ def token(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Token]:
 def authority(token: Token, tmp_path: Path, by: Deadline) -> Authority:
     """A CA of its own for each test; all share the token, and with it the keys."""
     return open_authority(token, tmp_path / "ca", settings=P256, by=by)
-
-
-def certified(
-    authority: Authority, key: ec.EllipticCurvePrivateKey, days: int | None = 30
-) -> x509.Certificate:
-    return authority.certify(request_of(key), SERIAL, days=days, by=Deadline.after(60))
-
-
-def crl_of(authority: Authority) -> x509.CertificateRevocationList:
-    found = authority.files.crl("issuing")
-    assert found is not None
-    return found
 
 
 def test_request_signed_in_a_token_is_certified(
@@ -197,130 +174,6 @@ def test_second_key_of_a_box_needs_to_be_meant(authority: Authority, by: Deadlin
         authority.certify(request_of(a_key()), SERIAL, days=30, by=by, rekey=False)
 
     assert authority.certify(request_of(a_key()), SERIAL, days=30, by=by, rekey=True)
-
-
-def test_certificate_that_is_young_is_not_renewed(authority: Authority, by: Deadline) -> None:
-    issued = certified(authority, a_key())
-
-    assert authority.renew(SERIAL, by=by) == (issued, False)
-
-
-def test_renewal_keeps_key_and_name_and_gives_a_new_number(
-    authority: Authority, by: Deadline
-) -> None:
-    issued = certified(authority, a_key())
-
-    again, new = authority.renew(SERIAL, now=True, by=by)
-
-    assert new
-    assert (again.public_key(), again.subject) == (issued.public_key(), issued.subject)
-    assert again.serial_number != issued.serial_number
-    assert again.not_valid_after_utc >= issued.not_valid_after_utc
-    assert profile_faults(again, SERIAL) == ()
-
-
-def test_box_without_certificate_cannot_be_renewed(authority: Authority, by: Deadline) -> None:
-    with pytest.raises(DeviceRefused, match="no certificate that could be renewed"):
-        authority.renew("TB-NOBODY", by=by)
-
-
-def test_revoked_certificate_is_in_the_crl_with_its_reason(
-    authority: Authority, by: Deadline
-) -> None:
-    issued = certified(authority, a_key())
-    before = crl_of(authority).extensions.get_extension_for_class(x509.CRLNumber).value
-
-    authority.revoke(issued.serial_number, "keyCompromise", by=by)
-
-    crl = crl_of(authority)
-    entry = crl.get_revoked_certificate_by_serial_number(issued.serial_number)
-    assert entry is not None
-    reason = entry.extensions.get_extension_for_class(x509.CRLReason).value.reason
-    assert reason is x509.ReasonFlags.key_compromise
-    assert crl.is_signature_valid(authority.issuing.public_key())  # type: ignore[arg-type]
-    after = crl.extensions.get_extension_for_class(x509.CRLNumber).value
-    assert after.crl_number == before.crl_number + 1
-    assert authority.is_revoked(issued)
-
-
-def test_crl_says_when_the_next_one_comes(authority: Authority) -> None:
-    crl = crl_of(authority)
-
-    assert crl.next_update_utc is not None
-    life = crl.next_update_utc - crl.last_update_utc
-    assert life == datetime.timedelta(days=10, minutes=10)
-
-
-def test_revoking_twice_changes_nothing(authority: Authority, by: Deadline) -> None:
-    issued = certified(authority, a_key())
-    authority.revoke(issued.serial_number, "keyCompromise", by=by)
-    before = crl_of(authority)
-
-    entry, new = authority.revoke(issued.serial_number, "superseded", by=by)
-
-    assert (new, entry.reason) == (False, "keyCompromise")
-    assert crl_of(authority) == before
-
-
-def test_revocation_that_was_cut_short_is_completed(authority: Authority, by: Deadline) -> None:
-    """The index had it, the CRL did not."""
-    issued = certified(authority, a_key())
-    at = datetime.datetime.now(datetime.UTC)
-    authority.index.revoke(issued.serial_number, "keyCompromise", at)
-
-    authority.revoke(issued.serial_number, "keyCompromise", by=by)
-
-    assert crl_of(authority).get_revoked_certificate_by_serial_number(issued.serial_number)
-
-
-def test_revoked_key_gets_no_certificate_any_more(authority: Authority, by: Deadline) -> None:
-    key = a_key()
-    authority.revoke(certified(authority, key).serial_number, "keyCompromise", by=by)
-
-    with pytest.raises(DeviceRefused, match="was revoked"):
-        certified(authority, key)
-    with pytest.raises(DeviceRefused, match="no certificate that could be renewed"):
-        authority.renew(SERIAL, now=True, by=by)
-
-
-def test_superseded_certificate_leaves_its_key_good(authority: Authority, by: Deadline) -> None:
-    key = a_key()
-    first = certified(authority, key)
-    authority.revoke(first.serial_number, "superseded", by=by)
-
-    assert certified(authority, key) != first
-
-
-@pytest.mark.parametrize("reason", ["", "certificateHold", "removeFromCRL", "because"])
-def test_reason_that_is_none_is_refused(authority: Authority, by: Deadline, reason: str) -> None:
-    issued = certified(authority, a_key())
-
-    with pytest.raises(Misuse, match="is no reason"):
-        authority.revoke(issued.serial_number, reason, by=by)
-
-    assert not authority.is_revoked(issued)
-
-
-def test_only_boxes_certificates_of_this_ca_are_revoked(authority: Authority, by: Deadline) -> None:
-    for number in (4711, authority.issuing.serial_number):
-        with pytest.raises(DeviceRefused, match="issued no certificate"):
-            authority.revoke(number, "keyCompromise", by=by)
-
-
-def test_crl_that_is_young_is_left_as_it_is(authority: Authority, by: Deadline) -> None:
-    before = crl_of(authority)
-
-    assert authority.publish(by=by) == (authority.state / "issuing.crl", False)
-    assert crl_of(authority) == before
-    assert authority.publish(now=True, by=by)[1]
-    assert crl_of(authority) != before
-
-
-def test_crl_that_is_damaged_is_made_anew(authority: Authority, by: Deadline) -> None:
-    (authority.state / "issuing.crl").write_bytes(b"0\x03nonsense")
-
-    assert authority.publish(by=by)[1]
-    assert crl_of(authority).issuer == authority.issuing.subject
 
 
 def test_two_who_ask_at_once_get_one_certificate(authority: Authority) -> None:

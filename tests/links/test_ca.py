@@ -1,0 +1,139 @@
+"""``trustbox ca`` as a factory uses it every day: its HSM named by URI, its root in a safe."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from cryptography import x509
+
+from provisioning.authority_policy import POLICY
+from provisioning.idevid import profile_faults
+from tests.links.ca_hsm import PINS, Factory
+
+
+def test_root_in_the_safe_is_not_missed_by_the_line(set_up: Factory) -> None:
+    """Without the root's PIN nothing can ask its token; issuing, revoking and the CRL go on."""
+    set_up.pin_file("Root CA").unlink()
+
+    issued = set_up.ca("issue", str(set_up.request("TB-1")), "--serial", "TB-1", "--json")
+    revoked = set_up.ca("revoke", json.loads(issued.stdout)["number"], "--reason", "superseded")
+    crl = set_up.ca("renew", "--crl", "--now")
+    root_crl = set_up.ca("renew", "--root-crl")
+
+    assert (issued.returncode, revoked.returncode, crl.returncode) == (0, 0, 0)
+    assert root_crl.returncode == 2
+    assert "root.pin" in root_crl.stderr
+
+
+def test_issued_chain_is_the_boxs_idevid_and_openssl_verifies_it(set_up: Factory) -> None:
+    done = set_up.ca(
+        "issue", str(set_up.request("TB-1")), "--serial", "TB-1", "--days", "unlimited"
+    )
+    (set_up.place / "chain.pem").write_text(done.stdout)
+
+    root = set_up.state / "ca" / "root.pem"
+    argv = ("openssl", "verify", "-x509_strict", "-CAfile", str(root))
+    verified = set_up.run(*argv, "-untrusted", "chain.pem", "chain.pem")
+
+    leaf = x509.load_pem_x509_certificates(done.stdout.encode())[0]
+    assert verified.returncode == 0
+    assert profile_faults(leaf, "TB-1") == ()
+    assert leaf.not_valid_after_utc.year == 9999
+    assert "lasts longer than the issuing CA's own" in done.stderr
+
+
+def test_issuing_again_says_that_it_was_and_gives_the_same(set_up: Factory) -> None:
+    """As PEM from a file, and as DER from stdin."""
+    place = set_up.request("TB-1")
+    first = set_up.ca("issue", str(place), "--serial", "TB-1", "--json")
+    der = set_up.run("openssl", "req", "-in", place.name, "-outform", "DER").stdout
+
+    again = set_up.ca("issue", "-", "--serial", "TB-1", "--json", stdin=der)
+
+    one, other = json.loads(first.stdout), json.loads(again.stdout)
+    assert (one["changed"], other["changed"]) == (True, False)
+    assert one["chain"] == other["chain"]
+
+
+def test_request_of_another_box_is_refused(set_up: Factory) -> None:
+    done = set_up.ca("issue", str(set_up.request("TB-1")), "--serial", "TB-2")
+
+    assert done.returncode == 6
+    assert done.stdout == ""
+    assert "instead" in done.stderr
+
+
+def test_revoked_certificate_is_shown_with_its_reason(set_up: Factory) -> None:
+    set_up.ca("issue", str(set_up.request("TB-1")), "--serial", "TB-1")
+
+    done = set_up.ca("revoke", "--device", "TB-1", "--reason", "keyCompromise", "--json")
+    shown = set_up.ca("show", "--device", "TB-1", "--json")
+
+    told = json.loads(done.stdout)
+    assert told["changed"]
+    assert [c["reason"] for c in json.loads(shown.stdout)["certificates"]] == ["keyCompromise"]
+    crl = set_up.run("openssl", "crl", "-inform", "DER", "-in", told["crl"], "-noout", "-text")
+    assert b"Key Compromise" in crl.stdout
+
+
+def test_renewed_issuing_ca_vouches_for_what_was_issued_before(set_up: Factory) -> None:
+    issued = set_up.ca("issue", str(set_up.request("TB-1")), "--serial", "TB-1", "--json")
+    leaf = json.loads(issued.stdout)["chain"].partition("-----END CERTIFICATE-----\n")
+    (set_up.place / "leaf.pem").write_text(leaf[0] + leaf[1])
+    before = (set_up.state / "ca" / "issuing.pem").read_bytes()
+
+    done = set_up.ca("renew", "--issuing")
+
+    assert done.returncode == 0, done.stderr
+    assert (set_up.state / "ca" / "issuing.pem").read_bytes() != before
+    ca = set_up.state / "ca"
+    argv = ("openssl", "verify", "-CAfile", str(ca / "root.pem"), "-untrusted")
+    assert set_up.run(*argv, str(ca / "issuing.pem"), "leaf.pem").returncode == 0
+
+
+def test_box_with_a_new_key_is_renewed_by_its_request(set_up: Factory) -> None:
+    set_up.ca("issue", str(set_up.request("TB-1", "old")), "--serial", "TB-1")
+    new = str(set_up.request("TB-1", "new"))
+
+    refused = set_up.ca("issue", new, "--serial", "TB-1")
+    renewed = set_up.ca("renew", "--device", "TB-1", "--request", new, "--json")
+
+    assert refused.returncode == 6
+    assert "a certificate for another key" in refused.stderr
+    assert json.loads(renewed.stdout)["changed"]
+
+
+def test_show_asks_no_token_unless_told_to(set_up: Factory) -> None:
+    asked = set_up.ca("show", "--tokens", "--json")
+    for label in PINS:
+        set_up.pin_file(label).unlink()
+
+    done = set_up.ca("show", "--json")
+
+    told = json.loads(done.stdout)
+    assert told["root"]["key"] == "ec-p384"
+    assert "tokens" not in told
+    assert set(json.loads(asked.stdout)["tokens"]) == {"root", "issuing"}
+    assert set_up.ca("show", "--tokens").returncode == 2
+
+
+def test_policy_is_shown_without_a_ca(factory: Factory) -> None:
+    done = factory.ca("show", "--policy", "--json")
+
+    assert json.loads(done.stdout) == [json.loads(json.dumps(rule.to_dict())) for rule in POLICY]
+
+
+@pytest.mark.parametrize("command", ["issue", "renew", "revoke", "show"])
+def test_without_a_ceremony_there_is_no_ca(factory: Factory, command: str) -> None:
+    arguments = {
+        "issue": (str(factory.request("TB-1")), "--serial", "TB-1"),
+        "renew": ("--crl",),
+        "revoke": ("--device", "TB-1"),
+        "show": (),
+    }
+
+    done = factory.ca(command, *arguments[command])
+
+    assert done.returncode == 2
+    assert "trustbox ca init" in done.stderr

@@ -64,6 +64,16 @@ def read_hardware_module_name(value: bytes) -> tuple[str, bytes]:
         raise ValueError("not a HardwareModuleName") from problem
 
 
+def hardware_serial(found: x509.Certificate) -> str:
+    """The serial in the certificate's hardwareModuleName. Raises ValueError when there is none."""
+    try:
+        names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        name = next(n for n in names if isinstance(n, x509.OtherName))
+    except (x509.ExtensionNotFound, StopIteration) as problem:
+        raise ValueError("no hardwareModuleName") from problem
+    return read_hardware_module_name(name.value)[1].decode("ascii")
+
+
 def new_serial_number() -> int:
     """Positive, and always 20 octets in DER."""
     return secrets.randbits(158) | 1 << 158

@@ -9,7 +9,7 @@ from cryptography import x509
 from harness.deadline import Deadline
 from harness.errors import IntegrityFailure
 from provisioning.certificates import check_issued, der, fits, pem
-from provisioning.idevid import NO_END
+from provisioning.idevid import NO_END, hardware_serial
 from provisioning.private_files import write_durably
 from provisioning.record import observed
 from provisioning.work import Work, need
@@ -90,6 +90,7 @@ class CertificateStep:
         work.note(
             "certificate",
             subject=observed(leaf.subject.rfc4514_string()),
+            hardware_serial=observed(hardware_serial(leaf)),
             issuer=observed(leaf.issuer.rfc4514_string()),
             serial=observed(f"{leaf.serial_number:x}"),
             not_before=observed(leaf.not_valid_before_utc.isoformat()),

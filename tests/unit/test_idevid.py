@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import subprocess
-from collections.abc import Callable
 
 import pytest
 from asn1crypto import parser
@@ -17,6 +16,7 @@ from provisioning.idevid import (
     NO_END,
     device_builder,
     hardware_module_name,
+    hardware_serial,
     new_serial_number,
     profile_faults,
     read_hardware_module_name,
@@ -25,7 +25,6 @@ from provisioning.idevid import (
 from tests.unit.authority_parts import SERIAL, a_key
 
 ISSUER_KEY = a_key()
-Change = Callable[[x509.CertificateBuilder], x509.CertificateBuilder]
 
 
 def issuer() -> x509.Certificate:
@@ -178,6 +177,15 @@ def test_module_name_is_what_rfc_4108_says_by_openssl_too() -> None:
     assert lines[1].split(":")[1] == HARDWARE_TYPE
     assert lines[2].split(":")[-1] == SERIAL
     assert len(lines) == 3
+
+
+def test_serial_is_read_from_the_module_name() -> None:
+    assert hardware_serial(made()) == SERIAL
+
+
+def test_certificate_without_module_name_has_no_such_serial() -> None:
+    with pytest.raises(ValueError, match="no hardwareModuleName"):
+        hardware_serial(made(without=x509.SubjectAlternativeName))
 
 
 @pytest.mark.parametrize(

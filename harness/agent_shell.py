@@ -18,6 +18,7 @@ from harness.deadline import Deadline
 from harness.errors import (
     BadFrame,
     CommandFailed,
+    DeadlineExpired,
     DeviceRefused,
     LinkLost,
     Misuse,
@@ -73,6 +74,9 @@ class AgentShell:
                     ended = run_program(agent, argv, stdin=stdin, by=by, most=self._most_output)
                 except LinkLost:
                     self._vitals.check()
+                    raise
+                except DeadlineExpired:
+                    self._vitals.examine()
                     raise
                 outcome.append(f"status {ended.status}")
         seconds = time.monotonic() - started

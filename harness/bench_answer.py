@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import socket
 
@@ -15,6 +16,7 @@ from harness.ssh import SshShell
 from harness.vitals import Vitals
 
 BANNER_SECONDS = 2.0
+_NOBODY_SECONDS = 3.0
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -38,6 +40,17 @@ def answers(endpoint: Endpoint, *, seconds: float = BANNER_SECONDS) -> bool:
             return b"SSH-" in heard
     except OSError:
         return False
+
+
+def nobody_listens(endpoint: Endpoint) -> bool:
+    """Whether the network says within 3 s that there is nobody, or that it has no way there."""
+    try:
+        socket.create_connection((endpoint.host, endpoint.port), timeout=_NOBODY_SECONDS).close()
+    except TimeoutError as problem:
+        return problem.errno == errno.ETIMEDOUT
+    except OSError:
+        return True
+    return False
 
 
 def boot_id(endpoint: Endpoint, vitals: Vitals, *, by: Deadline) -> str:

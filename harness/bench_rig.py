@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from harness.bench_answer import answers, boot_id
+from harness.bench_answer import answers, boot_id, nobody_listens
 from harness.bench_lines import Lines
 from harness.config_bench import BenchConfig
 from harness.config_power import Action
@@ -70,6 +70,7 @@ class BenchRig:
         self._off_at = 0.0
         self._ours = self._closed = False
         self._said: deque[str] = deque(maxlen=_MOST_LOG)
+        vitals.examine_by(self._examine)
 
     @property
     def has_power(self) -> bool:
@@ -238,6 +239,12 @@ class BenchRig:
         self._boot_id = boot_id(self.config.endpoint, self.vitals, by=by)
         self._is_on = True
         return self._boot_id
+
+    def _examine(self) -> None:
+        """Nobody at the address is proof; silence is not: a busy box may be silent, too."""
+        if self._is_on and nobody_listens(self.config.endpoint):
+            where = f"{self.config.endpoint.host}:{self.config.endpoint.port}"
+            self.vitals.report_death(f"nobody listens at {where} any more, as without power")
 
     def _settle(self, by: Deadline) -> None:
         power = self.config.power

@@ -59,16 +59,20 @@ class SshShell:
         command_line(argv)
         started = time.monotonic()
         with noted(self._history, shown(argv)) as outcome:
-            transport, channel = self._channel(by)
-            ended = execute(
-                transport,
-                channel,
-                argv,
-                stdin=stdin,
-                vitals=self._vitals,
-                by=by,
-                most=self._most_output,
-            )
+            try:
+                transport, channel = self._channel(by)
+                ended = execute(
+                    transport,
+                    channel,
+                    argv,
+                    stdin=stdin,
+                    vitals=self._vitals,
+                    by=by,
+                    most=self._most_output,
+                )
+            except DeadlineExpired:
+                self._vitals.examine()
+                raise
             outcome.append(f"status {ended.status}")
         seconds = time.monotonic() - started
         completed = Completed(argv, ended.status, ended.stdout, ended.stderr, seconds)

@@ -22,6 +22,7 @@ class Vitals:
         self._died = threading.Event()
         self._life = 0
         self._wakers: list[Callable[[], None]] = []
+        self._examine: Callable[[], None] = lambda: None
 
     def subscribe(self, wake: Callable[[], None]) -> None:
         """``wake`` is called, from the thread that reports, when the box has died."""
@@ -60,6 +61,16 @@ class Vitals:
     def settle(self, seconds: float) -> None:
         """Wait that long for a death to be reported: a lost link is often its first sign."""
         self._died.wait(seconds)
+
+    def examine_by(self, examine: Callable[[], None]) -> None:
+        """``examine`` looks whether the box is still there, and reports its death if it is not."""
+        self._examine = examine
+
+    def examine(self) -> None:
+        """Time ran out on somebody. Raises BoxDied when that is because the box is gone: one whose
+        plug was pulled says no goodbye, so nobody has heard of it yet."""
+        self._examine()
+        self.check()
 
     @property
     def cause(self) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import getpass
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import threading
@@ -74,6 +75,14 @@ class LocalSshd:
             user=getpass.getuser(),
             client_key=self.directory / "client",
         )
+
+    def fall_silent(self) -> None:
+        """Nobody listens, and those that are connected hear neither a word nor a goodbye."""
+        for child in self._children:
+            child.send_signal(signal.SIGSTOP)
+        children, self._children = self._children, []
+        self.close()
+        self._children = children
 
     def drop(self) -> None:
         while self._children:

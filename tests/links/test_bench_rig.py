@@ -16,6 +16,7 @@ from harness.console import SerialConsole
 from harness.deadline import Deadline
 from harness.errors import (
     BoxDied,
+    DeadlineExpired,
     IntegrityFailure,
     MissingCapability,
     Misuse,
@@ -275,6 +276,25 @@ def test_power_that_is_cut_in_mid_command_ends_it_at_once(rig: BenchRig) -> None
         ["bench-07 died: its power was cut by the bench"],
         ["the SSH connection broke"],
     )
+    ssh.close()
+
+
+def test_a_plug_that_somebody_pulls_in_mid_command_is_what_the_error_says(
+    rig: BenchRig, bench_box: BenchBox
+) -> None:
+    ssh = SshShell(rig.endpoint, rig.vitals, History())
+    ssh.run("true", by=soon())
+    bench_box.sshd.fall_silent()
+    with pytest.raises(BoxDied, match=r"nobody listens at 127\.0\.0\.1:\d+ any more"):
+        ssh.run("sleep", "60", by=Deadline.after(1))
+    ssh.close()
+
+
+def test_a_command_that_is_only_slow_is_not_a_dead_box(rig: BenchRig) -> None:
+    ssh = SshShell(rig.endpoint, rig.vitals, History())
+    with pytest.raises(DeadlineExpired):
+        ssh.run("sleep", "60", by=Deadline.after(1))
+    rig.vitals.check()
     ssh.close()
 
 

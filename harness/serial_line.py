@@ -36,7 +36,7 @@ class SerialLine:
         self.url = url
         try:
             with warnings.catch_warnings():
-                # pyserial 3.5 uses Thread.setDaemon, which does no harm but where warnings are errors.
+                # pyserial 3.5 uses Thread.setDaemon: harmless, but not where warnings are errors.
                 warnings.simplefilter("ignore", DeprecationWarning)
                 self._port = serial.serial_for_url(url, baudrate=baudrate, timeout=QUEUED_WAIT)
         except (serial.SerialException, OSError, ValueError) as problem:

@@ -7,7 +7,7 @@ abort and a restart. Linux' /dev/mem is not used: reading it wrongly can stop th
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.boot_state import BootState, Register, decode, plausible_hpsr
@@ -48,14 +48,14 @@ _COMPATIBLE = "/sys/firmware/devicetree/base/compatible"
 _NOT_KNOWN = "the box is not one of a SoC that is known to have the registers"
 
 
-def identify(texts: Iterable[str]) -> Soc | None:
+def identify(texts: Iterable[str], socs: Sequence[Soc] = SOCS) -> Soc | None:
     """The one SoC that ``texts`` (names, device tree strings) speak of; None for none or two."""
     said = list(texts)
-    found = [soc for soc in SOCS if any(soc.pattern.search(text) for text in said)]
+    found = [soc for soc in socs if any(soc.pattern.search(text) for text in said)]
     return found[0] if len(found) == 1 else None
 
 
-def read_in_uboot(uboot: UBoot, *, by: Deadline) -> BootState:
+def read_in_uboot(uboot: UBoot, *, by: Deadline, socs: Sequence[Soc] = SOCS) -> BootState:
     """What the registers say, read with ``md`` where the SoC is identified, else absent.
 
     Identified: by the SoC line that U-Boot prints at start, and the variables that name the board;
@@ -64,7 +64,7 @@ def read_in_uboot(uboot: UBoot, *, by: Deadline) -> BootState:
     source = "U-Boot md"
     variables = uboot.environment(by=by)
     said = [variables[name] for name in _TELLING if name in variables]
-    soc = identify([*said, *_SOC_LINE.findall(uboot.said_before)])
+    soc = identify([*said, *_SOC_LINE.findall(uboot.said_before)], socs)
     if soc is None:
         return decode({}, soc=None, source=source, why_absent=_NOT_KNOWN)
     raw = {

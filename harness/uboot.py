@@ -70,6 +70,7 @@ class UBoot:
         self._said_before = b""
         with contextlib.suppress(LinkLost):
             self._listen(Deadline.after(0))  # what was said before is no answer to us
+        self._heard.clear()
 
     @property
     def said_before(self) -> str:
@@ -93,7 +94,6 @@ class UBoot:
         """
         keys = re.escape(self._stop_key)
         prompt = re.compile(rb"\n" + re.escape(self._prompt) + rb"(?:" + keys + rb")*\Z")
-        self._heard.clear()
         begun = False
         while not prompt.search(self._heard):
             check()

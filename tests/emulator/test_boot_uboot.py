@@ -12,10 +12,11 @@ import pytest
 
 from emulator.opening import hold_own
 from harness.boot_markers import Chain, Stage
-from harness.boot_registers import read_in_uboot
+from harness.boot_registers import Soc, read_in_uboot
 from harness.boot_stages import boot_since
+from harness.boot_state import Debug, Register, Ssm
 from harness.deadline import Deadline
-from harness.errors import BadFrame, DeadlineExpired, DeviceRefused, Misuse
+from harness.errors import BadFrame, DeadlineExpired, DeviceRefused, LinkLost, Misuse
 from harness.holding import Holding
 from harness.target import Console, ConsoleLine, World
 from harness.uboot import UBoot
@@ -26,6 +27,7 @@ pytestmark = pytest.mark.timeout(240)
 
 SERIAL = f"TB-UBOOT-{os.environ.get('PYTEST_XDIST_WORKER', 'gw0').upper()}"
 DEVICE_TREE_AT = 0x40000000
+FREE_RAM = 0x50000000
 FDT_MAGIC = 0xD00DFEED
 
 
@@ -153,6 +155,35 @@ def test_registers_that_the_box_has_not_are_absent_and_not_touched(
     assert uboot.run("echo alive", by=by).text == "alive\n"
 
 
+@pytest.mark.parametrize("turned", [True, False], ids=["as the processor reads", "straight"])
+def test_registers_are_read_and_decoded_where_the_soc_is_known(
+    uboot: UBoot, by: Deadline, turned: bool
+) -> None:
+    """RAM plays the registers: typing, md and decoding are those of a real board."""
+    values = {
+        Register.HPSR: 0x88002B00,
+        Register.SCRATCHRW2: 0,
+        Register.SVHESR: 0,
+        Register.OSPR: 0x4,
+        Register.OSPR1: 0x2,
+    }
+    places = {register: FREE_RAM + 0x40 * at for at, register in enumerate(values)}
+    soc = Soc("LS-test", re.compile("ls-test"), places)
+    for register, value in values.items():
+        word = swapped(value) if turned else value
+        uboot.run(f"mw.l 0x{places[register]:x} 0x{word:x}", by=by)
+    uboot.run("setenv soc ls-test", by=by)
+    try:
+        state = read_in_uboot(uboot, by=by, socs=[soc])
+    finally:
+        uboot.run("setenv soc", by=by)
+
+    assert state.registers == values
+    assert (state.ssm, state.otpmk_fused, state.its) == (Ssm.NON_SECURE, False, True)
+    assert state.debug is Debug.CLOSED_SILENT
+    assert state.secure is False
+
+
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_over_a_bad_line_answers_are_right_or_refused(
     uboot: UBoot, holding: Holding, by: Deadline, seed: int
@@ -174,14 +205,19 @@ def test_over_a_bad_line_answers_are_right_or_refused(
     assert line.harmed > 0, "the line was never bad: this proved nothing"
 
 
-def test_a_box_that_was_held_boots_on_and_its_stages_are_timed(by: Deadline) -> None:
+def test_a_box_that_restarts_is_caught_again_and_boots_on_with_its_stages_timed(
+    by: Deadline,
+) -> None:
     """Its own box: the one of the others stays where it is."""
     serial = f"{SERIAL}-ON"
     held = hold_own(name=serial, serial=serial, by=Deadline.after(200), autoboot_seconds=2)
     try:
         before = time.monotonic()
         with held_in_uboot(held.rig, held.consoles[World.NORMAL], by=by) as caught:
-            assert caught.run("setenv stdmark 4711; echo $stdmark", by=by).text == "4711\n"
+            with pytest.raises(LinkLost, match="U-Boot restarted under 'reset'"):
+                caught.run("reset", by=by)
+            caught.catch(by=by)
+            assert caught.run("echo 4711", by=by).text == "4711\n"
         boot = boot_since([held.consoles[world].lines(since=before) for world in World], before)
 
         assert (boot.chain, boot.stopped) == (Chain.TFA, None)

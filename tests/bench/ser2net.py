@@ -15,6 +15,8 @@ import tenacity
 KEYS = ("serial_url", "secure_serial_url")
 START_SECONDS = 10.0
 _END_SECONDS = 5.0
+# A pty has no modem lines, so the server leaves pyserial's setting of them without an answer.
+_URL = "rfc2217://127.0.0.1:{port}?ign_set_control"
 
 
 @contextmanager
@@ -34,7 +36,7 @@ def serial_over_network(entry: Mapping[str, Any], directory: Path) -> Iterator[d
     try:
         for port in ports.values():
             _wait_for(port, server)
-        yield {**entry, **{key: f"rfc2217://127.0.0.1:{port}" for key, port in ports.items()}}
+        yield {**entry, **{key: _URL.format(port=port) for key, port in ports.items()}}
     finally:
         server.terminate()
         try:

@@ -88,10 +88,20 @@ class TokenTlsConnector:
     ``connect`` returns when OpenSSL was started; nothing of a request is sent before the server
     proved who it is, and what the handshake ended in is raised by the first ``receive``. A wrong
     PIN costs one try and is DeviceRefused; it is never repeated here.
+
+    ``via``: ``host:port`` to connect to instead, for a box that reaches the service through a
+    tunnel; the server still has to prove the name that was asked for.
     """
 
-    def __init__(self, place: Place, identity: TokenIdentity, trusted: str | None) -> None:
+    def __init__(
+        self, place: Place, identity: TokenIdentity, trusted: str | None, *, via: str = ""
+    ) -> None:
+        if via and not re.fullmatch(
+            r"(?:[A-Za-z0-9][A-Za-z0-9.-]{0,252}|\[[0-9a-f:]+\]):\d{1,5}", via
+        ):
+            raise Misuse(f"{via[:80]!r} is no host:port")
         self._place, self._identity, self._trusted = place, identity, trusted
+        self._via = via
         self._files: dict[str, str] = {}
         self._connections = 0
 
@@ -139,7 +149,7 @@ class TokenTlsConnector:
         trust = ["-CAfile", files["trusted.pem"], "-no-CApath", "-no-CAstore"]
         return [
             *("-quiet", "-nocommands", "-verify_quiet", "-verify_return_error"),
-            *("-min_protocol", "TLSv1.2", "-connect", f"{shown}:{port}", *names),
+            *("-min_protocol", "TLSv1.2", "-connect", self._via or f"{shown}:{port}", *names),
             *(trust if self._trusted is not None else ()),
             *("-cert", files["chain.pem"], "-cert_chain", files["chain.pem"]),
             *("-key", self._identity.key.text()),

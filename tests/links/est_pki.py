@@ -79,8 +79,11 @@ class Pki:
         *,
         ca: bool = False,
         until: datetime.datetime | None = None,
+        host: str = "localhost",
     ) -> x509.Certificate:
-        return _certificate(name(text), key, self.root.subject, self.key, ca=ca, until=until)
+        return _certificate(
+            name(text), key, self.root.subject, self.key, ca=ca, until=until, host=host
+        )
 
     def bare(
         self,
@@ -123,10 +126,11 @@ def _certificate(
     ca: bool,
     until: datetime.datetime | None = None,
     bare: bool = False,
+    host: str = "localhost",
 ) -> x509.Certificate:
     end = until or datetime.datetime.now(datetime.UTC) + 30 * DAY
     both = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
-    hosts = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    hosts = [x509.DNSName(host), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)

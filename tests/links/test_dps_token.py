@@ -25,7 +25,7 @@ from provisioning.http_token_tls import TokenTlsConnector, judged_ending
 from tests.links.dps_server import HUB, DpsServer, Fault
 from tests.links.dps_token import PIN, DeviceToken, device_token
 from tests.links.est_asking import KEY, REQUEST, p7
-from tests.links.est_pki import Pki
+from tests.links.est_pki import Pki, new_key, pem_of
 from tests.links.est_script import ScriptedServer, answer
 
 DEVICE = "tb-token-0001"
@@ -183,12 +183,9 @@ def test_certificate_of_another_key_does_not_connect(
     near: DeviceToken, pki: Pki, by: Deadline
 ) -> None:
     other = pki.issue(KEY.public_key(), DEVICE)
-    chain = other.public_bytes(
-        __import__("cryptography").hazmat.primitives.serialization.Encoding.PEM
-    )
 
-    with DpsServer(pki) as server, pytest.raises((DeviceRefused, IntegrityFailure)):
-        register(server, near, by=by, chain=chain.decode())
+    with DpsServer(pki) as server, pytest.raises(IntegrityFailure, match="another key"):
+        register(server, near, by=by, chain=pem_of(other))
 
     assert server.subjects == []
 
@@ -222,6 +219,24 @@ def test_handshake_is_made_where_the_token_is_over_ssh(
     box.close()
 
     assert [p for p in Path(place).iterdir() if p.name.startswith("trustbox-tls-")] == []
+
+
+def test_tunnel_changes_the_way_but_not_the_name(near: DeviceToken, pki: Pki, by: Deadline) -> None:
+    service = new_key()
+    named = pki.issue(service.public_key(), "x", host="dps.example")
+    (pki.here / "server.pem").write_text(pem_of(named))
+    pki.rekey(service)
+    with DpsServer(pki) as server:
+        server.enrollments.open = True
+        via = f"127.0.0.1:{server.port}"
+        connector = TokenTlsConnector(near.place, near.identity, pki.text, via=via)
+        with DpsDevice(SCOPE, DEVICE, connector, endpoint="https://dps.example") as device:
+            assert device.register(by=by).hub == HUB
+        with (
+            DpsDevice(SCOPE, DEVICE, connector, endpoint="https://other.example") as device,
+            pytest.raises(UntrustedServer),
+        ):
+            device.register(by=by)
 
 
 def test_refusal_is_understood_over_ssh(

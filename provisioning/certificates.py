@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.x509 import verification
 
 from harness.errors import IntegrityFailure
+from provisioning.csr import UNREADABLE
 from provisioning.idevid import profile_faults
 from provisioning.token_public import PublicKey
 
@@ -35,6 +36,19 @@ def fits(
     This key, this box, this issuer, of the profile (idevid), and not about to end: a tenth of its
     life, a day at most.
     """
+    try:
+        return _fits(found, key, serial, issuing, at)
+    except UNREADABLE:
+        return False
+
+
+def _fits(
+    found: x509.Certificate,
+    key: PublicKey,
+    serial: str,
+    issuing: x509.Certificate,
+    at: datetime.datetime | None,
+) -> bool:
     when = at or datetime.datetime.now(datetime.UTC)
     life = found.not_valid_after_utc - found.not_valid_before_utc
     margin = min(life / 10, datetime.timedelta(days=1))
@@ -59,13 +73,15 @@ def check_issued(
     Path, signatures, validity and CA constraints are cryptography's to judge (RFC 5280, client
     profile); the key is compared here, names, serial and usages by ``idevid.profile_faults``.
     """
-    wrong = [*(["it is for another key"] if found.public_key() != key else [])]
-    wrong += profile_faults(found, serial)
-    if not wrong:
-        try:
+    try:
+        wrong = ["it is for another key"] if found.public_key() != key else []
+        wrong += profile_faults(found, serial)
+        if not wrong:
             _verifier(root).verify(found, [issuing])
-        except verification.VerificationError as problem:
-            wrong = [f"its path does not verify ({problem})"]
+    except verification.VerificationError as problem:
+        wrong = [f"its path does not verify ({problem})"]
+    except UNREADABLE as problem:
+        wrong = [f"it cannot be read ({problem})"]
     if wrong:
         raise IntegrityFailure(f"the certificate issued for {serial} is wrong: {wrong[0]}")
 

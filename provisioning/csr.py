@@ -14,6 +14,14 @@ from provisioning.authority_policy import DEVICE
 from provisioning.token_key import SigningKey
 from provisioning.token_public import KeyProfile, PublicKey
 
+UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+)
+"""What cryptography raises, sooner or later, for a request or certificate that is none."""
 _EXTENSION_REQUEST = x509.ObjectIdentifier("1.2.840.113549.1.9.14")
 _LARGEST = 16384
 """Octets: an RSA-4096 request has about 1700."""
@@ -71,7 +79,8 @@ def checked_request(
         asks_for_more = bool(len(request.extensions))
         attributes = [attribute.oid for attribute in request.attributes]
         hashed, proven = request.signature_hash_algorithm, request.is_signature_valid
-    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension) as problem:
+        subject = request.subject
+    except UNREADABLE as problem:
         raise DeviceRefused(f"the request for {serial} cannot be read: {problem}") from problem
     profile = KeyProfile.of(key)
     if profile not in allowed or profile is None:
@@ -81,9 +90,9 @@ def checked_request(
         raise DeviceRefused(f"the request for {serial} is signed with {hashed.name}, too weak")
     if not proven:
         raise DeviceRefused(f"the request for {serial} is not signed by the key that it names")
-    if request.subject != device_subject(serial):
+    if subject != device_subject(serial):
         raise DeviceRefused(
-            f"the request for {serial} is for {request.subject.rfc4514_string()[:200]!r} instead"
+            f"the request for {serial} is for {subject.rfc4514_string()[:200]!r} instead"
         )
     if asks_for_more or _EXTENSION_REQUEST in attributes:
         raise DeviceRefused(f"the request for {serial} asks for extensions, which are the CA's")

@@ -10,7 +10,7 @@ from harness.deadline import Deadline
 from harness.errors import DeviceRefused, IntegrityFailure
 from harness.target import Target
 from provisioning.certificates import der, pem
-from provisioning.csr import make_request
+from provisioning.csr import UNREADABLE, make_request
 from provisioning.keys import KeySession
 from provisioning.token import KeyPair
 from provisioning.token_key import signing_key
@@ -55,7 +55,7 @@ class IdentitySession:
         """The chain in the box's file, leaf first; empty when there is none or it is no PEM."""
         try:
             return tuple(x509.load_pem_x509_certificates(self._file(by)))
-        except ValueError:
+        except UNREADABLE:
             return ()
 
     def _file(self, by: Deadline) -> bytes:

@@ -9,6 +9,7 @@ from cryptography import x509
 from harness.deadline import Deadline
 from harness.errors import IntegrityFailure
 from provisioning.certificates import check_issued, der, fits, pem
+from provisioning.csr import UNREADABLE
 from provisioning.idevid import NO_END, hardware_serial
 from provisioning.private_files import write_durably
 from provisioning.record import observed
@@ -60,8 +61,8 @@ class CertificateStep:
             if not fits(found, key=key.public_key, serial=serial, issuing=issuing):
                 return False
             self._check(work, found)
-        except (IntegrityFailure, ValueError):
-            return False  # ValueError: what stands on the box cannot be parsed
+        except IntegrityFailure:
+            return False
         return True
 
     @staticmethod
@@ -69,7 +70,7 @@ class CertificateStep:
         try:
             kept = (work.directory / "device.pem").read_bytes()
             return tuple(x509.load_pem_x509_certificates(kept)[:1])
-        except (OSError, ValueError):
+        except (OSError, *UNREADABLE):
             return ()
 
     @staticmethod

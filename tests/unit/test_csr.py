@@ -10,12 +10,15 @@ from asn1crypto import csr
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import AttributeOID, NameOID
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harness.errors import DeviceRefused, Misuse
 from provisioning.csr import checked_request, device_subject, registration_id
 from provisioning.token_public import KeyProfile
 from tests.unit.authority_parts import SERIAL, AnyKey, a_key, request_of
 
+GOOD = request_of(a_key())
 UNSTRUCTURED_NAME = x509.ObjectIdentifier("1.2.840.113549.1.9.2")
 
 
@@ -159,3 +162,14 @@ def test_huge_request_is_not_even_read() -> None:
 def test_serial_that_no_service_would_accept_is_misuse(serial: str) -> None:
     with pytest.raises(Misuse):
         registration_id(serial)
+
+
+@given(st.data())
+def test_damaged_request_is_refused_and_nothing_else(data: st.DataObject) -> None:
+    """Whatever octet is changed, and however: no certificate, and no other error."""
+    damaged = bytearray(GOOD)
+    place = data.draw(st.integers(0, len(damaged) - 1))
+    damaged[place] ^= data.draw(st.integers(1, 255))
+
+    with pytest.raises(DeviceRefused):
+        checked_request(bytes(damaged), SERIAL)

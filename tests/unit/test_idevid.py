@@ -10,7 +10,11 @@ from asn1crypto import parser
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from hypothesis import given
+from hypothesis import strategies as st
 
+from harness.errors import IntegrityFailure
+from provisioning.certificates import check_issued, fits
 from provisioning.idevid import (
     HARDWARE_TYPE,
     NO_END,
@@ -202,3 +206,38 @@ def test_certificate_without_module_name_has_no_such_serial() -> None:
 def test_what_is_no_module_name_is_refused(value: bytes) -> None:
     with pytest.raises(ValueError, match="not a HardwareModuleName"):
         read_hardware_module_name(value)
+
+
+@given(st.binary(max_size=40) | st.tuples(st.integers(0, 29), st.integers(0, 255)))
+def test_whatever_stands_there_is_a_module_name_or_refused(noise: bytes | tuple[int, int]) -> None:
+    if isinstance(noise, tuple):
+        changed = bytearray(hardware_module_name(SERIAL, "1.3.6.1.4.1.32473.1").value)
+        changed[noise[0] % len(changed)] = noise[1]
+        noise = bytes(changed)
+    try:
+        hardware_type, serial = read_hardware_module_name(noise)
+    except ValueError:
+        return
+
+    assert noise.endswith(serial)
+    assert hardware_type.replace(".", "").isdecimal()
+
+
+UNREADABLE = {
+    "key of no known kind": (b"\x2a\x86\x48\xce\x3d\x02\x01", b"\x2a\x86\x48\xce\x3d\x02\x7f"),
+    "name of bits": (b"\x0c\x0ctb-test-0001", b"\x03\x0ctb-test-0001"),
+}
+
+
+@pytest.mark.parametrize("damage", UNREADABLE)
+def test_certificate_that_cannot_be_read_is_refused_and_nothing_else(damage: str) -> None:
+    """As it may stand in a box's file: it is not believed, and it stops nobody."""
+    key, good = a_key().public_key(), made()
+    encoded = good.public_bytes(serialization.Encoding.DER)
+    assert UNREADABLE[damage][0] in encoded
+    changed = encoded.replace(*UNREADABLE[damage])
+    found = x509.load_der_x509_certificate(changed)
+
+    assert not fits(found, key=key, serial=SERIAL, issuing=issuer())
+    with pytest.raises(IntegrityFailure):
+        check_issued(found, key=key, serial=SERIAL, issuing=issuer(), root=issuer())

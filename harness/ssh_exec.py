@@ -18,7 +18,7 @@ import tenacity
 
 from harness.deadline import Deadline
 from harness.errors import DeadlineExpired, DeviceRefused, Misuse
-from harness.ssh_transport import lost
+from harness.ssh_transport import hang_up, lost
 from harness.vitals import Vitals
 
 MOST_OUTPUT = 64 * 1024 * 1024
@@ -157,11 +157,11 @@ def execute(
         try:
             _drain(channel, wake, out, err, what, vitals, by, most)
         except (DeadlineExpired, DeviceRefused):
-            channel.close()
+            hang_up(channel)
             _kill(transport, bytes(err[:16]), vitals)
             raise
     finally:
-        channel.close()
+        hang_up(channel)
     status = channel.exit_status
     if status < 0:
         raise lost(vitals, what)

@@ -10,7 +10,7 @@ from paramiko.pipe import make_pipe
 
 from harness.deadline import Deadline
 from harness.errors import DeadlineExpired
-from harness.ssh_transport import lost
+from harness.ssh_transport import hang_up, lost
 from harness.vitals import Vitals
 from harness.wire import traffic
 
@@ -82,7 +82,7 @@ class SshStream:
         if self._closed:
             return
         self._closed = True
-        self._channel.close()
+        hang_up(self._channel)
         self._ready.close()
 
     def fileno(self) -> int:

@@ -242,6 +242,12 @@ def _pinned_key(endpoint: Endpoint) -> tuple[str, bytes]:
     )
 
 
+def hang_up(channel: paramiko.Channel) -> None:
+    """Close it; on a connection that was cut meanwhile there is nobody left to tell."""
+    with contextlib.suppress(EOFError, OSError, paramiko.SSHException):
+        channel.close()
+
+
 def fingerprint(key: bytes) -> str:
     """As ``ssh-keygen -l`` prints it: ``SHA256:`` and base64 without padding."""
     return "SHA256:" + base64.b64encode(hashlib.sha256(key).digest()).decode().rstrip("=")

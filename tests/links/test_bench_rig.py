@@ -8,6 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from harness.agent_shell import AgentShell
 from harness.bench_lock import BenchHeld
 from harness.bench_opening import hold_bench
 from harness.bench_rig import BenchRig
@@ -279,14 +280,18 @@ def test_power_that_is_cut_in_mid_command_ends_it_at_once(rig: BenchRig) -> None
     ssh.close()
 
 
+@pytest.mark.parametrize("helper", [True, False], ids=["helper", "plain SSH"])
 def test_a_plug_that_somebody_pulls_in_mid_command_is_what_the_error_says(
-    rig: BenchRig, bench_box: BenchBox
+    rig: BenchRig, bench_box: BenchBox, helper: bool
 ) -> None:
     ssh = SshShell(rig.endpoint, rig.vitals, History())
-    ssh.run("true", by=soon())
+    layout = rig.config.layout
+    shell = AgentShell(ssh, layout, rig.vitals, History()) if helper else ssh
+    shell.run("true", by=soon())
     bench_box.sshd.fall_silent()
     with pytest.raises(BoxDied, match=r"nobody listens at 127\.0\.0\.1:\d+ any more"):
-        ssh.run("sleep", "60", by=Deadline.after(1))
+        shell.run("sleep", "60", by=Deadline.after(1))
+    shell.close()
     ssh.close()
 
 

@@ -22,7 +22,8 @@ def labgrid_python() -> Path:
     if not ready.is_file():
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(venv)], check=True)
         pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-        subprocess.run([*pip, f"labgrid=={VERSION}"], check=True)
+        print(f"labgrid {VERSION} is put into {venv}", flush=True)
+        subprocess.run([*pip, f"labgrid=={VERSION}"], check=True, capture_output=True)
         ready.touch()
     return python
 

@@ -59,6 +59,10 @@ class Dialogue:
     def said_something(self) -> bool:
         return bool(self._text.since(self._mark))
 
+    def said(self, pattern: re.Pattern[bytes]) -> bool:
+        """Whether that came since we last spoke."""
+        return pattern.search(self._text.since(self._mark)) is not None
+
     def await_text(self, wanted: bytes, *, by: Deadline) -> None:
         """Raises Unreachable when it does not come in time."""
         while wanted not in self._text.since(self._mark):

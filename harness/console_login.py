@@ -67,10 +67,8 @@ class LoggingIn:
     logged_in: bool = False
     """Whether it was us who logged in: then we log out, too."""
     _refusals: int = 0
-    _passwords: int = 0
     _probes: int = 0
     _pokes: int = 0
-    _changing: bool = False
 
     def reach(self, *, by: Deadline) -> None:
         """Until a shell answers exactly. Raises DeviceRefused, Misuse, Unreachable, BoxDied."""
@@ -110,8 +108,9 @@ class LoggingIn:
                 self._poke()
 
     def _give_user(self) -> float:
+        if self.dialogue.said(REFUSED_LOGIN):
+            self._count_refusal()
         self.logged_in = True
-        self._changing = False
         self.dialogue.say(self.login.user.encode() + b"\r")
         return AFTER_USER_SECONDS
 
@@ -120,12 +119,10 @@ class LoggingIn:
             self._count_refusal()
             self.dialogue.say(b"\r")
             return AFTER_USER_SECONDS
-        self._passwords += 1
         self.dialogue.say_secret(self.login.password())
         return AFTER_USER_SECONDS
 
     def _change_password(self, found: str) -> float:
-        self._changing = True
         if self.login.new_password is None:
             self.dialogue.say(b"\x03")
             raise self._refused("it wants its password changed, and no new one was given")

@@ -33,8 +33,8 @@ from harness.vitals import Vitals
 
 RESET_SECONDS = 0.4
 RESETS = 3
-START_SECONDS = 3.0
-STARTS = 3
+START_SECONDS = (1.0, 1.5, 2.0, 3.0, 3.0)
+STARTS = 4
 LISTEN_SECONDS = 1.2
 """U-Boot's countdown says a number each second; who has heard nothing yet listens so long."""
 
@@ -158,10 +158,10 @@ class Sessions:
         """The helper in the place of the shell that listens; None when it does not answer."""
         session = self._connect()
         script = start_script(self._layout, session.link.nonce, log_out=log_out)
-        for _ in range(2):
+        for seconds in START_SECONDS:  # the order may be damaged on its way
             dialogue.order(script)
             try:
-                session.agent.start(by=by.sooner(START_SECONDS))
+                session.agent.start(by=by.sooner(seconds))
             except DeadlineExpired:
                 by.left("the helper on the box to start")
             except (LinkError, DeviceRefused) as problem:

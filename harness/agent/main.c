@@ -195,6 +195,8 @@ int main(int argc, char **argv)
 	put_u32(INPUT_WINDOW);
 	put_u32(MAX_SHARED);
 	frame_end();
+	if (uart_used())
+		uart_pump();
 	for (;;) {
 		struct signalfd_siginfo info;
 		struct pollfd fds[] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -71,6 +72,11 @@ class Box:
         """As the kernel does: straight to the terminal, whoever else writes there."""
         with Path(self.tty).open("wb", buffering=0) as tty:
             tty.write(data)
+
+    def hang(self, number: int = signal.SIGSTOP) -> None:
+        """The line itself stands still: nothing comes, whoever is at its ends."""
+        assert self._line is not None
+        self._line.send_signal(number)
 
     def log_lines(self, seconds: float) -> None:
         """A log line each so many ``seconds``, until ``off``."""

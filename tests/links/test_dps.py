@@ -49,6 +49,23 @@ def test_device_is_assigned_after_any_number_of_polls(pki: Pki, by: Deadline, po
     assert server.subjects[0] == f"CN={DEVICE}"
 
 
+def test_assignment_in_the_first_answer_needs_no_poll(pki: Pki, by: Deadline) -> None:
+    state = {"assignedHub": HUB, "deviceId": DEVICE, "registrationId": DEVICE}
+    body = {"operationId": "4.a", "status": "assigned", "registrationState": state}
+    with DpsServer(pki, Fault(200, body)) as server:
+        assert register(server, by=by).hub == HUB
+
+    assert len(server.requests) == 1
+
+
+def test_another_hub_than_before_is_told(pki: Pki, by: Deadline) -> None:
+    moved = {"assignedHub": "Other.Azure-Devices.net", "substatus": "deviceDataMigrated"}
+    with DpsServer(pki, outcome=moved) as server:
+        done = register(server, by=by)
+
+    assert (done.hub, done.substatus) == ("other.azure-devices.net", "deviceDataMigrated")
+
+
 def test_whole_registration_needs_one_handshake(pki: Pki, by: Deadline) -> None:
     """A signature in a TEE takes its time, so a connection is kept."""
     with DpsServer(pki, polls=3) as server:

@@ -12,9 +12,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from harness.deadline import Deadline
 from harness.errors import Misuse
 from harness.secret import Secret
-from provisioning.est import BasicLogin, EstClient
+from provisioning.est import WELL_KNOWN, BasicLogin, EstClient
 from provisioning.est_answers import Issued, Parked
-from provisioning.est_wire import bound_request
+from provisioning.est_wire import bound_request, request_body
+from provisioning.http_client import Http
 from provisioning.http_errors import ServiceRefused, UntrustedServer
 from provisioning.http_tls import TlsConnector
 from provisioning.http_waiting import pause
@@ -68,6 +69,38 @@ def test_login_that_is_not_right_is_refused_at_once(
 
     assert refusal.value.http_status == 401
     assert server.issued() == before
+
+
+def test_foreign_ca_certifies_the_same_request_twice(server: EstServer, by: Deadline) -> None:
+    """Our own CA would not; so whoever repeats a request has to keep every certificate he saw."""
+    request = csr(new_key(), DEVICE)
+
+    first, second = (client(server).enroll(request, by=by) for _ in range(2))
+
+    assert isinstance(first, Issued)
+    assert isinstance(second, Issued)
+    assert first.certificate.serial_number != second.certificate.serial_number
+
+
+def test_strict_server_refuses_base64_on_one_line_which_is_why_ours_is_wrapped(
+    server: EstServer, by: Deadline
+) -> None:
+    """RFC 8951 3 allows it; libest does not."""
+    http = Http(server.url, TlsConnector(server.pki.text))
+    sent = {"content-type": "application/pkcs10", "authorization": LOGIN.header()}
+    wrapped = request_body(csr(new_key(), DEVICE))
+    statuses = [
+        http.request("POST", f"{WELL_KNOWN}/simpleenroll", by=by, headers=sent, body=body).status
+        for body in (wrapped.replace(b"\n", b""), wrapped)
+    ]
+    http.close()
+
+    assert statuses == [400, 200]
+
+
+def test_server_that_takes_digest_alone_is_told_of(tmp_path: Path, by: Deadline) -> None:
+    with estserver(tmp_path, "-h") as digest, pytest.raises(ServiceRefused, match="takes Digest"):
+        client(digest, login=None).enroll(csr(new_key(), DEVICE), by=by)
 
 
 def test_certificate_in_tls_replaces_the_login(server: EstServer, by: Deadline) -> None:

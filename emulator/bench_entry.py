@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 
 from emulator.bench import Bench
 from emulator.box_store import Box
@@ -27,8 +26,8 @@ def entry(box: Box, bench: Bench) -> dict[str, object]:
         "client_key": str(box.client_key),
         "host_key": box.host_key,
         **{_SERIAL_KEYS[world]: str(path) for world, path in bench.uarts.items()},
-        "power": {"command": _ask("power", "{action}", box.serial)},
-        "restore": {"command": _ask("restore", box.serial)},
+        "power": {"command": _relay("{action}", box.serial)},
+        "restore": {"command": _relay("restore", box.serial)},
         "firmware": _firmware(box.image),
     }
 
@@ -42,13 +41,9 @@ def toml(name: str, entry: Mapping[str, object]) -> str:
     return text + "".join("\n" + toml(f"{name}.{key}", value) for key, value in tables.items())
 
 
-def _ask(*words: str) -> list[str]:
-    """``trustbox emulator`` with these words, the last one a serial number."""
-    # The command beside this Python: a relay's command must not depend on somebody's PATH.
-    program = Path(sys.executable).with_name("trustbox")
-    call = [sys.executable, "-c", "from provisioning.cli import main; main()"]
-    start = [str(program)] if program.exists() else call
-    return [*start, "emulator", *words[:-1], "--serial", words[-1]]
+def _relay(do: str, serial: str) -> list[str]:
+    # This very Python: a relay's command must not depend on somebody's PATH.
+    return [sys.executable, "-m", "emulator.relay", do, "--serial", serial]
 
 
 def _firmware(image: Image) -> dict[str, object]:

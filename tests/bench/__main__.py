@@ -55,7 +55,9 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     names = [one.name for one in all_rounds()]
     parser.add_argument("--only", action="append", choices=names, help="this round (repeatable)")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="rounds at once")
+    # A round keeps a processor busy with its box and half of one with its suite.
+    jobs = max(1, (os.cpu_count() or 1) // 2)
+    parser.add_argument("--jobs", type=int, default=jobs, help=f"rounds at once (here {jobs})")
     parser.add_argument("pytest", nargs="*", help="what pytest gets, behind --")
     return parser.parse_args()
 

@@ -112,7 +112,7 @@ def _sysrq(rig: BenchRig, times: _Times) -> str:
 
 def _reset(rig: BenchRig, times: _Times) -> str:
     mark = rig.lines.mark()
-    how = reboot_command(rig, by=Deadline.after(2 * times.sign))
+    how = reboot_command(rig, by=Deadline.after(times.sign + 5.0))
     return f"{how}; {_reboot_seen(rig, mark, Deadline.after(times.sign), times)}"
 
 

@@ -32,6 +32,30 @@ def test_two_targets_in_one_run_are_refused(run: Run) -> None:
     result.stderr.fnmatch_lines(["*--target was given 2 times (a, b)*"])
 
 
+@pytest.mark.parametrize("serial", [(), ("--serial", "TB-0042")], ids=["none", "another"])
+def test_a_permission_that_does_not_repeat_the_serial_number_is_refused(
+    run: Run, serial: tuple[str, ...]
+) -> None:
+    result = run(PASSES, "--target", "bench-1", *serial, "--lasting", "TB-0043")
+
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--lasting TB-0043 must repeat --serial, which is *"])
+
+
+def test_a_bench_without_a_serial_number_says_what_is_missing(
+    run: Run, pytester: pytest.Pytester
+) -> None:
+    bench = ["[bench-1]", 'kind = "bench"', 'address = "192.0.2.1"', 'client_key = "key"']
+    bench += [f'host_key = "ssh-ed25519 {"A" * 68}"', 'serial_url = "/dev/no-such-uart"']
+    pytester.makefile(".toml", lab="\n".join(bench))
+    result = run("def test_it(target): pass", "--target", "bench-1", "--targets-file", "lab.toml")
+
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        ["bench-1 cannot be opened: bench-1 is a bench: say which box must be there, with --serial"]
+    )
+
+
 def test_a_targets_file_that_is_not_there_is_refused(run: Run) -> None:
     result = run(PASSES, "--targets-file", "nowhere.toml")
 

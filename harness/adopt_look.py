@@ -31,6 +31,7 @@ KEY_TYPES = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ssh-r
 
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _TREE = "/sys/firmware/devicetree/base"
+_HEX = re.compile(r"[0-9A-F]{16}", re.ASCII)
 _LOCAL = re.compile(r"\|-- ([0-9.]{7,15})\n +/32 host LOCAL", re.ASCII)
 # A private key gives its public one, which then is true; a .pub file may be of an older key.
 _KEYS = (
@@ -143,12 +144,21 @@ def _addresses(shell: Shell, by: Deadline) -> tuple[str, ...]:
     """IPv4 first. From the kernel itself: small systems have neither ``ip`` nor ``hostname -I``."""
     four = _file(shell, "/proc/net/fib_trie", by).decode(errors="replace")
     six = _file(shell, "/proc/net/if_inet6", by).decode(errors="replace")
-    return addresses_in(four, six)
+    routes = _file(shell, "/proc/net/route", by).decode(errors="replace")
+    return addresses_in(four, six, routes)
 
 
-def addresses_in(fib_trie: str, if_inet6: str) -> tuple[str, ...]:
-    """The box's own addresses that others can reach, IPv4 first (proc_net(5)); 16 at most."""
-    found = [*_four(fib_trie), *_six(if_inet6)]
+def addresses_in(fib_trie: str, if_inet6: str, routes: str = "") -> tuple[str, ...]:
+    """The box's own addresses that others can reach, IPv4 first (proc_net(5)); 16 at most.
+
+    Those beside the default route's gateway come before those of bridges for containers.
+    """
+    near = _near(routes)
+    four = sorted(
+        _four(fib_trie),
+        key=lambda text: not any(ipaddress.IPv4Address(text) in network for network in near),
+    )
+    found = [*four, *_six(if_inet6)]
     return tuple(dict.fromkeys(found))[:MOST_ADDRESSES]
 
 
@@ -160,6 +170,23 @@ def _four(table: str) -> Iterator[str]:
             continue
         if not address.is_loopback and not address.is_link_local:
             yield str(address)
+
+
+def _near(routes: str) -> list[ipaddress.IPv4Network]:
+    """The networks on the interface of the default route, from /proc/net/route."""
+    rows = [line.split() for line in routes.splitlines()]
+    rows = [row for row in rows if len(row) >= 8 and _HEX.fullmatch(row[1] + row[7])]
+    outward = {row[0] for row in rows if row[1] == "00000000"}
+    found = []
+    for row in rows:
+        if row[0] in outward and row[1] != "00000000":
+            place, mask = (bytes.fromhex(text)[::-1] for text in (row[1], row[7]))
+            try:
+                network = f"{ipaddress.IPv4Address(place)}/{ipaddress.IPv4Address(mask)}"
+                found.append(ipaddress.IPv4Network(network))
+            except ValueError:
+                continue
+    return found
 
 
 def _six(table: str) -> Iterator[str]:

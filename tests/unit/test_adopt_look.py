@@ -24,6 +24,12 @@ Local:
               |-- 169.254.7.7
                  /32 host LOCAL
 """
+ROUTES = """\
+Iface\tDestination\tGateway\tFlags\tRefCnt\tUse\tMetric\tMask\tMTU\tWindow\tIRTT
+docker0\t000011AC\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0
+eth0\t00000000\t0107A8C0\t0003\t0\t0\t0\t00000000\t0\t0\t0
+eth0\t0007A8C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
+"""
 IF_INET6 = """\
 00000000000000000000000000000001 01 80 10 80       lo
 fe800000000000005054000000123456 02 40 20 80     eth0
@@ -35,9 +41,16 @@ def test_addresses_are_those_that_others_can_reach() -> None:
     assert addresses_in(FIB_TRIE, IF_INET6) == ("10.0.2.15", "2001:db8::7")
 
 
-@given(st.text(max_size=400), st.text(max_size=400))
-def test_no_table_crashes(four: str, six: str) -> None:
-    assert len(addresses_in(four, six)) <= 16
+def test_the_address_towards_the_gateway_comes_before_a_container_bridge_s() -> None:
+    trie = "|-- 172.17.0.1\n /32 host LOCAL\n|-- 192.168.7.42\n /32 host LOCAL\n"
+
+    assert addresses_in(trie, "", ROUTES) == ("192.168.7.42", "172.17.0.1")
+    assert addresses_in(trie, "", "") == ("172.17.0.1", "192.168.7.42")
+
+
+@given(st.text(max_size=400), st.text(max_size=400), st.text(max_size=400))
+def test_no_table_crashes(four: str, six: str, routes: str) -> None:
+    assert len(addresses_in(four, six, routes)) <= 16
 
 
 def test_more_addresses_than_a_box_has_are_cut() -> None:

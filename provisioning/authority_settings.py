@@ -13,6 +13,7 @@ from provisioning.authority_policy import DEVICE, ISSUING, OPTIONAL_DEVICE_KEYS,
 from provisioning.idevid import HARDWARE_TYPE
 from provisioning.private_files import write_durably
 from provisioning.token_public import KeyProfile
+from provisioning.token_uri import TokenUri
 
 FORMAT = "trustbox-ca-1"
 _OID = re.compile(r"[0-2](\.(0|[1-9][0-9]{0,38})){1,30}")
@@ -138,11 +139,25 @@ class _Reader:
 
     def role(self, key: str, rule: KeyRule) -> RoleSettings:
         inner = _Reader(self._where, self._found.get(key), key)
-        form = re.compile(r"softhsm:[a-z]{1,16}|pkcs11:[!-~]{1,500}")
         return RoleSettings(
-            token=inner.text("token", form, "softhsm:NAME or a pkcs11: URI"),
+            token=inner.token(),
             key=inner.kind("key", rule.allowed),
             days=None if inner._found.get("days") is None else inner.days("days"),
+        )
+
+    def token(self) -> str:
+        """Never quoted when it is wrong: people put PINs into URIs."""
+        value = self._found.get("token")
+        if isinstance(value, str) and value.startswith("pkcs11:") and len(value) < 1000:
+            TokenUri.parse(value, where=f"{self._where}, {self._under}.token")
+            return value
+        if isinstance(value, str) and re.fullmatch(r"softhsm:[a-z]{1,16}", value):
+            return value
+        raise BadInput(
+            where=self._where,
+            key=f"{self._under}.token",
+            value="(not shown)",
+            expected="softhsm:NAME or a pkcs11: URI",
         )
 
     def kind(self, key: str, allowed: tuple[KeyProfile, ...]) -> KeyProfile:

@@ -99,9 +99,9 @@ def _attributes(where: str, text: str, between: str, known: tuple[str, ...]) -> 
             expected = "no such attribute; known are " + ", ".join(known)
             raise BadInput(where=where, key=name[:40] or "the URI", value="…", expected=expected)
         if name in found:
-            raise BadInput(where=where, key=name, value=value, expected="it once")
+            raise BadInput(where=where, key=name, value="(not shown)", expected="it once")
         if not _ENCODED.fullmatch(value):
-            raise BadInput(where=where, key=name, value=value, expected="other signs as %XX")
+            raise BadInput(where=where, key=name, value="(not shown)", expected="it %-encoded")
         found[name] = unquote_to_bytes(value)
     return found
 
@@ -119,5 +119,6 @@ def _text(where: str, name: str, value: bytes) -> str:
 def _absolute(where: str, name: str, text: str) -> Path:
     bare = text.removeprefix("file://").removeprefix("file:") if name == "pin-source" else text
     if not bare.startswith("/"):
-        raise BadInput(where=where, key=name, value=text, expected="an absolute path")
+        shown = "(hidden)" if name == "pin-source" else text  # it may be the PIN itself
+        raise BadInput(where=where, key=name, value=shown, expected="an absolute path")
     return Path(bare)

@@ -137,3 +137,38 @@ def test_without_a_ceremony_there_is_no_ca(factory: Factory, command: str) -> No
 
     assert done.returncode == 2
     assert "trustbox ca init" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["init", "issue", "renew", "revoke", "show"])
+def test_help_of_each_command_teaches(factory: Factory, command: str) -> None:
+    done = factory.ca(command, "--help")
+
+    assert done.returncode == 0
+    assert f"Usage: trustbox ca {command}" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("renew",),
+        ("renew", "--crl", "--root-crl"),
+        ("renew", "--crl", "--days", "3"),
+        ("renew", "--device", "TB-1", "--days", "many"),
+        ("revoke",),
+        ("revoke", "aa", "--device", "TB-1"),
+        ("revoke", "no number"),
+        ("issue", "/no/such/file", "--serial", "TB-1"),
+        ("issue", "/dev/null", "--serial", "TB-1", "--days", "0"),
+    ],
+    ids=" ".join,
+)
+def test_wrong_use_is_status_2_and_changes_nothing(
+    set_up: Factory, arguments: tuple[str, ...]
+) -> None:
+    before = (set_up.state / "ca" / "issuing.crl").read_bytes()
+
+    done = set_up.ca(*arguments)
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert (set_up.state / "ca" / "issuing.crl").read_bytes() == before

@@ -105,3 +105,27 @@ def test_pins_are_in_no_output_file_or_command_line(factory: Factory) -> None:
     assert child.returncode == 0
     assert b"provisioning.token_worker" in seen
     assert not any(pin.encode() in seen for pin in (*PINS.values(), SO_PIN))
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "pkcs11:token=a?module-path=/lib/a.so&pin-value=27182818",
+        "pkcs11:token=a b?pin-value=27182818",
+        "pkcs11:token=a?pin-source=27182818&module-path=/lib/a.so",
+        "pkcs11:token=a?module-path=/lib/a.so&pin-source=file:27182818",
+        "pkcs11:token=a?pin-source=file:/a&pin-source=27182818",
+        "pkcs11:token=a;pin=27182818",
+        "PKCS11:token=a?pin-value=27182818",
+        "27182818",
+    ],
+)
+def test_pin_that_was_put_into_a_uri_is_neither_written_down_nor_repeated(
+    factory: Factory, uri: str
+) -> None:
+    done = factory.ca("init", "--root-token", uri)
+
+    kept = b"".join(f.read_bytes() for f in (factory.state / "ca").iterdir())
+    assert done.returncode == 2
+    assert "27182818" not in done.stdout + done.stderr
+    assert b"27182818" not in kept

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import itertools
 import json
+import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -110,3 +111,12 @@ def _authorised(token: str, host: str) -> bool:
 
 def _digest(certificate: x509.Certificate) -> str:
     return hashlib.sha256(certificate.public_bytes(serialization.Encoding.DER)).hexdigest()
+
+
+def verified_chain(secured: ssl.SSLSocket) -> list[x509.Certificate]:
+    """The verified chain, leaf first: public from Python 3.13 on, hidden before."""
+    public = getattr(secured, "get_verified_chain", None)
+    if public is not None:
+        return [x509.load_der_x509_certificate(der) for der in public()]
+    hidden = secured._sslobj.get_verified_chain()  # type: ignore[attr-defined]
+    return [x509.load_pem_x509_certificate(c.public_bytes().encode()) for c in hidden]

@@ -8,9 +8,12 @@ What it cannot show: Microsoft's limits, its allocation, its TLS front; see docs
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
+import os
 import re
+import socket
 import ssl
 import threading
 from collections.abc import Mapping
@@ -22,7 +25,7 @@ from urllib.parse import unquote
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from tests.links.dps_enrollments import Enrollments
+from tests.links.dps_enrollments import Enrollments, verified_chain
 from tests.links.est_pki import Pki
 
 VERSIONS = frozenset({"2019-03-31", "2021-06-01", "2021-10-01", "2025-07-01-preview"})
@@ -171,7 +174,16 @@ class _Handler(BaseHTTPRequestHandler):
             self.server_of.handshakes += 1
             super().handle()
         except OSError:
-            self.close_connection = True  # the client's right; what it did is judged there
+            self.close_connection = True
+            self._linger()  # what was wrong is judged by the client, if it gets the alert
+
+    def _linger(self) -> None:
+        """Close so that the client can read our alert: unread octets would make it a reset."""
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self.request.fileno())) as s:
+            s.settimeout(5)
+            s.shutdown(socket.SHUT_WR)
+            while s.recv(65536):
+                pass
 
     def finish(self) -> None:
         super().finish()
@@ -254,7 +266,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.server_of.subjects.append(leaf.subject.rfc4514_string())
         if [str(n.value).lower() for n in names] != [device]:
             return "Invalid certificate"
-        return self.server_of.enrollments.refuses(device, leaf, _chain(self.request))
+        return self.server_of.enrollments.refuses(device, leaf, verified_chain(self.request))
 
     def _fault_body(self, fault: Fault) -> object:
         if fault.body is not None:
@@ -273,15 +285,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if status != 204:
             self.wfile.write(octets)
-
-
-def _chain(secured: ssl.SSLSocket) -> list[x509.Certificate]:
-    """The verified chain, leaf first: public from Python 3.13 on, hidden before."""
-    public = getattr(secured, "get_verified_chain", None)
-    if public is not None:
-        return [x509.load_der_x509_certificate(der) for der in public()]
-    hidden = secured._sslobj.get_verified_chain()  # type: ignore[attr-defined]
-    return [x509.load_pem_x509_certificate(c.public_bytes().encode()) for c in hidden]
 
 
 def _error(code: int, message: str) -> dict[str, object]:

@@ -89,12 +89,19 @@ def _fetched(name: str, suite: str, *packages: str) -> Peer:
             (here / "sources.list").write_text(line)
             (here / "apt.conf").write_text(_CONFIGURATION.format(here=here))
             apt = ["apt-get", "-q", "-y", "-c", str(here / "apt.conf")]
-            subprocess.run([*apt, "update"], check=True, capture_output=True)
-            subprocess.run([*apt, "download", *packages], check=True, capture_output=True, cwd=here)
+            _run([*apt, "update"], here)
+            _run([*apt, "download", *packages], here)
             scratch = here / "unpacking"
             shutil.rmtree(scratch, ignore_errors=True)
             for package in packages:
                 (file,) = here.glob(f"{package}_*.deb")
-                subprocess.run(["dpkg-deb", "-x", str(file), str(scratch)], check=True)
+                _run(["dpkg-deb", "-x", str(file), str(scratch)], here)
             scratch.rename(root)
     return Peer(root)
+
+
+def _run(argv: list[str], here: Path) -> None:
+    """Fails the test with the tool's own words: no network is not a reason to look green."""
+    done = subprocess.run(argv, cwd=here, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.fail(f"{argv[0]} could not get a peer of the tests: {done.stderr[-500:]}")

@@ -30,7 +30,8 @@ ROOT = Path(__file__).parents[2]
 def main() -> int:
     chosen = _arguments()
     rounds = [one for one in all_rounds() if not chosen.only or one.name in chosen.only]
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT too: a shell's "&" ignores it
+        signal.signal(number, signal.default_int_handler)
     started = time.monotonic()
     for profile in dict.fromkeys(one.profile for one in rounds):
         ensure_image(profile, progress=say)

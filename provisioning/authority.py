@@ -77,6 +77,7 @@ class Authority:
         """As ``certify``; and whether it is new."""
         key = checked_request(request, serial, allowed=self.settings.device_keys)
         with locked(self.state, by):
+            self._may_issue()
             earlier = self._entries_for(key, serial)
             for entry in earlier:
                 found = entry.certificate
@@ -105,6 +106,7 @@ class Authority:
         as before, or ``unlimited``. Raises DeviceRefused when the box has none that is good.
         """
         with locked(self.state, by):
+            self._may_issue()
             good = self.good(serial)
             if not good or good[0].certificate is None:
                 raise DeviceRefused(
@@ -145,8 +147,9 @@ class Authority:
             return self._publish(by, now=now)
 
     def is_revoked(self, found: x509.Certificate) -> bool:
-        entry = self.index.get(found.serial_number)
-        return entry is not None and entry.revoked is not None
+        """Whether it was, or the issuing CA with all that it signed."""
+        entries = [self.index.get(c.serial_number) for c in (found, self.issuing)]
+        return any(entry is not None and entry.revoked is not None for entry in entries)
 
     def _publish(self, by: Deadline, *, now: bool) -> tuple[Path, bool]:
         files, revoked = self.files, self.index.revoked(DEVICE.role)
@@ -160,6 +163,20 @@ class Authority:
             by=by,
         )
         return files.save_crl("issuing", made), True
+
+    def _may_issue(self) -> None:
+        """Raises Misuse when nobody would believe what the issuing CA signs now."""
+        if self.is_revoked(self.issuing):
+            raise Misuse(
+                "the issuing CA was revoked and certifies nobody any more",
+                hint="Set up another one: docs/factory-ca.md, When the issuing CA is lost.",
+            )
+        begin, end = self.issuing.not_valid_before_utc, self.issuing.not_valid_after_utc
+        if not begin <= _now() < end:
+            raise Misuse(
+                f"the issuing CA is good from {begin:%Y-%m-%d} to {end:%Y-%m-%d}, and not now",
+                hint="Is this machine's clock right? If so: trustbox ca renew --issuing.",
+            )
 
     def _entries_for(self, key: PublicKey, serial: str) -> tuple[Entry, ...]:
         """The earlier certificates of this key; refuses a key that must not get another one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,10 +10,11 @@ from pathlib import Path
 
 from harness.deadline import Deadline
 from harness.errors import Misuse
-from provisioning.authority import Authority, open_authority
+from provisioning.authority import Authority, locked, open_authority
 from provisioning.authority_ceremony import Ceremony, CeremonyReport
 from provisioning.authority_files import CaFiles
 from provisioning.authority_settings import CaSettings
+from provisioning.authority_signing import CA_REASONS
 from provisioning.authority_tokens import PinAsker, nobody_to_ask, opened_token
 
 
@@ -62,3 +64,21 @@ class StationCa:
             root=lambda: opened_token(settings.root.token, self.state, ask=self.ask, by=by),
             watcher=watcher,
         )
+
+    def revoke_issuing(self, reason: str, *, by: Deadline) -> Path:
+        """Revoke the issuing CA's certificate for good and publish the root's CRL: its file.
+
+        From the first moment on it certifies nobody; without the root's token this raises, and is
+        completed when it is done again.
+        """
+        if reason not in CA_REASONS:
+            raise Misuse(f"{reason!r} is no reason; known are {', '.join(CA_REASONS)}")
+        files = self.files
+        settings = files.settings()
+        if settings is None or not files.complete():
+            raise Misuse(f"the CA in {files.ca} is not set up")
+        with locked(files.ca, by):
+            number = files.certificate("issuing").serial_number
+            files.index.revoke(number, reason, datetime.datetime.now(datetime.UTC))
+            self.ceremony(settings, by=by).renew_root_crl(by=by)
+        return files.crl_path("root")

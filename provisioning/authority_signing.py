@@ -32,6 +32,8 @@ REASONS = {
 }
 """RFC 5280 5.3.1, without those for other certificates (CAs, attribute certificates) and without
 certificateHold: what is revoked here stays so."""
+CA_REASONS = {**REASONS, "cACompromise": x509.ReasonFlags.ca_compromise}
+"""For the issuing CA's own certificate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,7 @@ def _revoked(entry: Entry) -> x509.RevokedCertificate:
         .serial_number(entry.number)
         .revocation_date(entry.revoked.replace(microsecond=0))
     )
-    reason = REASONS.get(entry.reason or "unspecified", x509.ReasonFlags.unspecified)
+    reason = CA_REASONS.get(entry.reason or "", x509.ReasonFlags.unspecified)
     if reason is not x509.ReasonFlags.unspecified:  # which is said by saying nothing (5.3.1)
         builder = builder.add_extension(x509.CRLReason(reason), critical=False)
     return builder.build()

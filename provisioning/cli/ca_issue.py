@@ -15,7 +15,7 @@ from provisioning.authority import Authority, locked
 from provisioning.authority_open import StationCa
 from provisioning.authority_policy import DEVICE
 from provisioning.authority_settings import CaSettings
-from provisioning.authority_signing import REASONS
+from provisioning.authority_signing import CA_REASONS
 from provisioning.certificates import pem
 from provisioning.cli.ca_options import (
     CA_SECONDS,
@@ -110,17 +110,25 @@ def revoke(
     device: Annotated[
         str | None, typer.Option(help="Instead: all good certificates of this box.")
     ] = None,
-    reason: Annotated[str, typer.Option(help=", ".join(REASONS))] = "unspecified",
+    issuing: Annotated[
+        bool, typer.Option("--issuing", help="Instead: the issuing CA itself; needs the root.")
+    ] = False,
+    reason: Annotated[str, typer.Option(help=", ".join(CA_REASONS))] = "unspecified",
     state: StateDirectory = None,
     as_json: AsJson = False,
 ) -> None:
     """Revoke a box's certificate, for good, and publish the CRL. There is no way back.
 
-    Its key gets no certificate any more, unless the reason is superseded.
+    Its key gets no certificate any more, unless the reason is superseded. An issuing CA that was
+    revoked certifies nobody any more, and all that it signed is worth nothing.
     """
-    if (number is None) == (device is None):
-        raise Misuse("say the certificate's number, or --device")
+    if [number is not None, device is not None, issuing].count(True) != 1:
+        raise Misuse("say the certificate's number, or --device, or --issuing")
     by = Deadline.after(CA_SECONDS)
+    if issuing:
+        place = station_ca(state).revoke_issuing(reason, by=by)
+        typer.echo(json.dumps({"crl": str(place)}) if as_json else f"revoked: see {place}")
+        return
     with station_ca(state).opened(by=by) as ca:
         numbers = [read_number(number)] if number else [e.number for e in ca.good(device or "")]
         if not numbers:

@@ -79,6 +79,7 @@ class Factory:
     def bring_back(self, name: str) -> None:
         shutil.rmtree(self.place)
         shutil.copytree(self.place.with_name(name), self.place)
+        self.state = self.place / "station"
 
     def argv(self, command: str, *arguments: str) -> list[str]:
         program = "from provisioning.cli import main; main()"

@@ -190,3 +190,50 @@ def test_key_that_could_leave_its_token_is_no_ca_key(factory: Factory) -> None:
     assert done.returncode == IntegrityFailure.exit_status
     assert "LOCAL = False" in done.stderr
     assert not (factory.state / "ca" / "issuing.pem").exists()
+
+
+def test_revoked_issuing_ca_certifies_nobody_and_the_roots_crl_says_so(set_up: Factory) -> None:
+    request = str(set_up.request("TB-1"))
+    set_up.ca("issue", request, "--serial", "TB-1", "--out", str(set_up.place / "chain.pem"))
+
+    done = set_up.ca("revoke", "--issuing", "--reason", "cACompromise", "--json")
+    again = set_up.ca("issue", request, "--serial", "TB-1")
+
+    crl = json.loads(done.stdout)["crl"]
+    shown = set_up.run("openssl", "crl", "-inform", "DER", "-in", crl, "-noout", "-text").stdout
+    assert b"CA Compromise" in shown
+    assert again.returncode == 2
+    assert "was revoked" in again.stderr
+
+
+def test_issuing_ca_is_revoked_at_once_even_if_the_root_must_be_fetched(set_up: Factory) -> None:
+    pin = set_up.pin_file("Root CA").read_bytes()
+    set_up.pin_file("Root CA").unlink()
+    failed = set_up.ca("revoke", "--issuing", "--reason", "cACompromise")
+    refused = set_up.ca("issue", str(set_up.request("TB-1")), "--serial", "TB-1")
+    set_up.pin_file("Root CA").touch(mode=0o600)
+    set_up.pin_file("Root CA").write_bytes(pin)
+
+    completed = set_up.ca("revoke", "--issuing", "--reason", "cACompromise")
+
+    assert (failed.returncode, refused.returncode, completed.returncode) == (2, 2, 0)
+    crl = StationCa(set_up.state).files.crl("root")
+    assert crl is not None
+    assert len(crl) == 1
+
+
+def test_another_issuing_ca_comes_from_the_same_root(set_up: Factory) -> None:
+    """The way out after a revocation: another state, the same root's key, another key in the line's
+    token.
+    """
+    set_up.ca("revoke", "--issuing", "--reason", "cACompromise")
+    before = StationCa(set_up.state).files.certificate("root")
+    set_up.state = set_up.place / "second"
+
+    root, line = set_up.uri("Root CA"), set_up.uri("Line CA", id=b"second")
+    done = set_up.ca("init", "--root-token", root, "--issuing-token", line, "--json")
+
+    assert steps(done)["root-key"] == "already", done.stderr
+    assert steps(done)["issuing-key"] == "done"
+    files = StationCa(set_up.state).files
+    files.certificate("issuing").verify_directly_issued_by(before)

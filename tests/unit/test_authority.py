@@ -6,6 +6,7 @@ import datetime
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,16 @@ def test_ca_whose_token_lost_the_key_is_an_integrity_failure(
         other.close()
 
 
+@pytest.mark.parametrize("days", [-3, 3], ids=["over", "not begun"])
+def test_issuing_ca_that_is_not_good_now_certifies_nobody(authority: Authority, days: int) -> None:
+    """Its time is over, or this machine's clock is wrong."""
+    start = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=days)
+    other = replace(authority, issuing=_self_signed(authority.issuing.subject, start))
+
+    with pytest.raises(Misuse, match="and not now"):
+        certified(other, a_key())
+
+
 def test_request_that_breaks_the_policy_gets_nothing_and_leaves_no_entry(
     authority: Authority, by: Deadline
 ) -> None:
@@ -225,9 +236,10 @@ def test_key_in_a_token_has_no_bytes_to_show(token: Token, by: Deadline) -> None
         TokenKey(token, pair, by=by).private_numbers()
 
 
-def _self_signed(name: x509.Name) -> x509.Certificate:
+def _self_signed(name: x509.Name, now: datetime.datetime | None = None) -> x509.Certificate:
+    """Good from a day before ``now`` to a day after it."""
     key = a_key()
-    now = datetime.datetime.now(datetime.UTC)
+    now = now or datetime.datetime.now(datetime.UTC)
     return (
         x509.CertificateBuilder()
         .subject_name(name)

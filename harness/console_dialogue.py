@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from harness.console_cksum import cksum
 from harness.console_text import ConsoleText
@@ -21,7 +21,9 @@ from harness.vitals import Vitals
 LISTEN = 'stty -echo;while read -r l;do eval "$l";done'
 """A shell without echo, prompt and line editing, which ends with Ctrl-C."""
 ANSWER_SECONDS = 1.5
-ASK_TIMES = 5
+ASK_TIMES = 8
+LINE, SHORTEST_LINE = 480, 60
+"""Characters a line: a tty holds 4096 bytes, and busybox ash takes lines of 1024."""
 LINES_AHEAD = 3
 
 
@@ -124,64 +126,85 @@ class Dialogue:
             self._number += 1
             name = f"{self._number:08x}"
             self.say(checked(f"a=$( {script} );{answer(name)}", otherwise=name) + b"\r")
-            seconds = ANSWER_SECONDS * (attempt + 1) * self._slow
+            seconds = min(4 * ANSWER_SECONDS, ANSWER_SECONDS * (attempt + 1)) * self._slow
             found = self._answer(name, by.sooner(seconds))
             if found is not None:
                 return found
             if by.expired:
                 raise DeadlineExpired("an answer of the shell on the console", by.seconds)
+            if f"TB{name}!".encode() not in self._text.since(self._mark):
+                self.say(b"\x03")  # a quote that came without its other end waits for it
         raise Unreachable(
             f"the shell on the console gives no answer that is whole, asked {times} times",
             hint=f"The console's last line is: {self.last_line() or '(nothing)'}",
         )
 
-    def pour(self, lines: Sequence[str], then: str, *, by: Deadline) -> None:
-        """Have ``lines`` (of base64, say) put together as ``$d`` in the shell, and ``then`` done.
+    def pour(self, data: str, then: str, *, unit: int, by: Deadline) -> None:
+        """Have ``data`` (base64, say) put together as ``$d`` in the shell, and ``then`` done.
 
-        The box checks order and length of each, without starting a program; bytes that were lost
-        and doubled in one line pass, so check the whole. Raises as ``ask``.
+        It goes in lines of whole ``unit`` characters. The box checks order and length of each,
+        without starting a program; bytes that were lost and doubled in one line pass, so check the
+        whole. Raises as ``ask``.
         """
-        self._number += 1
-        name = f"TB{self._number:08x}"
-        reads = "while read -r i s c;do case $i in end) break;;esac;"
-        keeps = 'if [ "$i" = $n ]&&[ "${#c}" = "$s" ];then d=$d$c;n=$((n+1));fi;'
-        self.say(checked(f"n=0;d=;echo {name}+0;{reads}{keeps}echo {name}+$n;done;{then}") + b"\r")
-        has = self._count(name, -1, by.sooner(ANSWER_SECONDS * self._slow))
-        if has is None:
-            raise Unreachable("the shell on the console does not listen for data")
-        has, sent, silent = 0, 0, 0
-        while has < len(lines):
-            while sent < min(has + LINES_AHEAD, len(lines)):
-                line = lines[sent]
-                self._send(f"{sent} {len(line)} {line}\r".encode())
-                sent += 1
-            count = self._count(name, has, by.sooner(ANSWER_SECONDS * self._slow))
-            if count is not None and count > has:
-                has, silent = count, 0
+        name = self._listen_for_data(then, by)
+        ends, has, sent, answers, size, silent = [0], 0, 0, 1, LINE, 0
+        while ends[-1] < len(data) or has < len(ends) - 1:
+            while sent < has + LINES_AHEAD and (sent < len(ends) - 1 or ends[-1] < len(data)):
+                if sent == len(ends) - 1:
+                    ends.append(min(len(data), ends[-1] + max(unit, size // unit * unit)))
+                piece = data[ends[sent] : ends[sent + 1]]
+                self._send(f"{sent} {len(piece)} {piece}\r".encode())
+                sent, answers = sent + 1, answers + 1
+            until = by.sooner(ANSWER_SECONDS * self._slow)
+            count, came = self._count(name, has, answers, until)
+            if count > has:
+                has, sent, silent = (
+                    min(count, len(ends) - 1),
+                    max(sent, min(count, len(ends) - 1)),
+                    0,
+                )
                 continue
             silent += 1
-            if silent > ASK_TIMES:
+            if silent > 2 * ASK_TIMES:
                 raise Unreachable(f"the shell on the console takes no data after line {has}")
             by.left("the shell on the console to take the helper")
             sent = has
+            if came >= answers:  # it has said that it did not take them, so they may be cut anew
+                size = max(SHORTEST_LINE, size // 2)
+                del ends[has + 1 :]
+            answers = came
         self.say(b"end\r")
+
+    def _listen_for_data(self, then: str, by: Deadline) -> str:
+        reads = "while read -r i s c;do case $i in end) break;;esac;"
+        keeps = 'if [ "$i" = $n ]&&[ "${#c}" = "$s" ];then d=$d$c;n=$((n+1));fi;'
+        for _ in range(ASK_TIMES):
+            self._number += 1
+            name = f"TB{self._number:08x}"
+            script = f"n=0;d=;echo {name}+0;{reads}{keeps}echo {name}+$n;done;{then}"
+            self.say(checked(script) + b"\r")
+            if self._count(name, -1, 1, by.sooner(ANSWER_SECONDS * self._slow))[1]:
+                return name
+            by.left("the shell on the console to take the helper")
+            self.say(b"\x03")
+        raise Unreachable("the shell on the console does not listen for data")
 
     def order(self, script: str) -> None:
         """Have ``script`` done, in the shell itself, without waiting for anything."""
         self.say(checked(script) + b"\r")
 
-    def _count(self, name: str, known: int, by: Deadline) -> int | None:
-        """How many lines the box has: more than ``known``, or as many although one more came."""
+    def _count(self, name: str, known: int, answers: int, by: Deadline) -> tuple[int, int]:
+        """How many lines the box has, and how often it said so: when it has more than ``known``,
+        when it has given all ``answers``, or when time is up."""
         says = re.compile(rb"%s\+(\d+)[\r\n]" % name.encode())
-        before = len(says.findall(self._text.since(self._mark)))
         while True:
+            self._vitals.check()
             end = self._text.end
             told = [int(number) for number in says.findall(self._text.since(self._mark))]
-            if told and max(told) > known:
-                return max(told)
-            if len(told) - before >= LINES_AHEAD or by.expired:
-                return max(told) if told else None
-            self._vitals.check()
+            # A doubled digit may make a number of lines that were never sent.
+            most = max((number for number in told if number < answers), default=-1)
+            if most > known or len(told) >= answers or by.expired:
+                return most, len(told)
             with self._text.changed:
                 if self._text.end == end:
                     self._text.changed.wait(min(0.5, max(0.001, _left(by))))

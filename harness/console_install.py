@@ -18,8 +18,6 @@ from harness.errors import DeviceRefused, Unreachable
 from harness.secret import Secret
 from harness.target import Layout
 
-LINE = 480
-"""Characters a line: a tty holds 4096 bytes, and busybox ash takes lines of 1024."""
 TOOLS = ("base64", "gzip", "sha256sum", "sudo")
 
 
@@ -87,12 +85,12 @@ def install(dialogue: Dialogue, layout: Layout, facts: Facts, *, by: Deadline) -
     if made != "made":
         raise DeviceRefused(f"no file can be made in {layout.agent_directory} on the box")
     if "base64" in facts.tools:
-        lines, unpack = _lines(base64.b64encode(sent).decode(), 4), 'printf %s "$d"|base64 -d'
+        text, unpack = base64.b64encode(sent).decode(), 'printf %s "$d"|base64 -d'
     else:
-        lines, unpack = _lines("".join(f"\\{b:03o}" for b in sent), 4), 'printf "$d"'
+        text, unpack = "".join(f"\\{byte:03o}" for byte in sent), 'printf "$d"'
     if packed:
         unpack += "|gzip -dc"
-    dialogue.pour(lines, f"{unpack} >{whole} 2>/dev/null", by=by)
+    dialogue.pour(text, f"{unpack} >{whole} 2>/dev/null", unit=4, by=by)
     if "sha256sum" in facts.tools:
         digest, wanted = "sha256sum", f"{hashlib.sha256(binary).hexdigest()}-"
     else:
@@ -108,11 +106,6 @@ def install(dialogue: Dialogue, layout: Layout, facts: Facts, *, by: Deadline) -
         )
     log = logging.getLogger("harness.console")
     log.debug("the helper was put on the box over its console: %d bytes", len(sent))
-
-
-def _lines(text: str, unit: int) -> list[str]:
-    size = LINE // unit * unit
-    return [text[at : at + size] for at in range(0, len(text), size)]
 
 
 def start_script(layout: Layout, nonce: int, *, log_out: bool) -> str:

@@ -80,8 +80,8 @@ def open_target(
             history=history,
             console_shell=console_shell,
             recover=holding.recover,
-            lasting=lasting is not None
-            or (fresh and Capability.RESTORE in holding.rig_capabilities),
+            # A throwaway copy forgets everything; a box that was reflashed keeps its fuses.
+            lasting=lasting is not None or (fresh and not isinstance(chosen, BenchConfig)),
         )
         seconds = time.monotonic() - started
         log = logging.getLogger(f"harness.targets.{name}")

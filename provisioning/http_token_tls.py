@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 from harness.deadline import Deadline
 from harness.errors import (
+    DeadlineExpired,
     DeviceRefused,
     IntegrityFailure,
     LinkError,
@@ -148,7 +149,8 @@ class TokenTlsConnector:
             shown = f"[{host}]" if address.version == 6 else host
         trust = ["-CAfile", files["trusted.pem"], "-no-CApath", "-no-CAstore"]
         return [
-            *("-quiet", "-nocommands", "-verify_quiet", "-verify_return_error"),
+            # no_ign_eof: it ends with its input, or it would stay behind when SSH goes away.
+            *("-quiet", "-no_ign_eof", "-nocommands", "-verify_quiet", "-verify_return_error"),
             *("-min_protocol", "TLSv1.2", "-connect", self._via or f"{shown}:{port}", *names),
             *(trust if self._trusted is not None else ()),
             *("-cert", files["chain.pem"], "-cert_chain", files["chain.pem"]),
@@ -171,7 +173,10 @@ class TokenTlsConnection:
             raise self._ending(by) or problem from problem
 
     def receive(self, most: int, *, by: Deadline) -> bytes:
-        data = self._stream.receive(most, by=by)
+        try:
+            data = self._stream.receive(most, by=by)
+        except DeadlineExpired:
+            raise DeadlineExpired(f"{self._what} to answer", by.seconds) from None
         if data:
             return data
         problem = self._ending(by)

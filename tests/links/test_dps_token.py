@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,16 +13,14 @@ from pathlib import Path
 import pytest
 
 from harness.deadline import Deadline
-from harness.errors import DeviceRefused, IntegrityFailure, Misuse, Unreachable
+from harness.errors import DeadlineExpired, DeviceRefused, IntegrityFailure, Misuse, Unreachable
 from harness.secret import Secret
-from harness.ssh import SshShell
-from harness.target import Stream
 from provisioning.dps import DpsDevice
 from provisioning.dps_answers import Assigned
 from provisioning.est import EstClient
 from provisioning.http_errors import ServiceRefused, UntrustedServer
-from provisioning.http_place import BoxPlace
 from provisioning.http_token_tls import TokenTlsConnector, judged_ending
+from provisioning.http_waiting import pause
 from tests.links.dps_server import HUB, DpsServer, Fault
 from tests.links.dps_token import PIN, DeviceToken, device_token
 from tests.links.est_asking import KEY, REQUEST, p7
@@ -206,21 +205,6 @@ def test_trouble_on_the_way_makes_another_handshake(
     assert server.handshakes == 2
 
 
-def test_handshake_is_made_where_the_token_is_over_ssh(
-    near: DeviceToken, pki: Pki, ssh: SshShell, place: str, by: Deadline
-) -> None:
-    """As on a box: its OpenSSL, its module, its network; only SSH in between."""
-    box = BoxPlace(ssh, WithEnvironment(ssh, near.remote.environment), below=place, by=by)
-    connector = TokenTlsConnector(box, near.identity, pki.text)
-    with DpsServer(pki) as server:
-        server.enrollments.open = True
-        with DpsDevice(SCOPE, DEVICE, connector, endpoint=server.url) as device:
-            assert device.register(by=by).hub == HUB
-    box.close()
-
-    assert [p for p in Path(place).iterdir() if p.name.startswith("trustbox-tls-")] == []
-
-
 def test_tunnel_changes_the_way_but_not_the_name(near: DeviceToken, pki: Pki, by: Deadline) -> None:
     service = new_key()
     named = pki.issue(service.public_key(), "x", host="dps.example")
@@ -239,30 +223,34 @@ def test_tunnel_changes_the_way_but_not_the_name(near: DeviceToken, pki: Pki, by
             device.register(by=by)
 
 
-def test_refusal_is_understood_over_ssh(
-    near: DeviceToken, pki: Pki, ssh: SshShell, place: str, by: Deadline
-) -> None:
-    box = BoxPlace(ssh, WithEnvironment(ssh, near.remote.environment), below=place, by=by)
-    wrong = replace(near.identity, pin=lambda: Secret(b"not-the-pin"))
+def test_silent_server_ends_with_the_deadline(near: DeviceToken, pki: Pki) -> None:
+    def be_silent(secured: ssl.SSLSocket, request: bytes) -> None:
+        secured.recv(1)  # until the client has had enough
+
+    connector = TokenTlsConnector(near.place, near.identity, pki.text)
     with (
-        DpsServer(pki) as server,
-        DpsDevice(
-            SCOPE, DEVICE, TokenTlsConnector(box, wrong, pki.text), endpoint=server.url
-        ) as device,
-        pytest.raises(DeviceRefused, match="key in the token"),
+        ScriptedServer(pki, be_silent) as server,
+        EstClient(server.url, connector) as client,
+        pytest.raises(DeadlineExpired, match=r"localhost:\d+ to answer"),
     ):
-        device.register(by=by)
+        client.cacerts(by=Deadline.after(1.5))
 
 
-class WithEnvironment:
-    """SSH gives programs no environment of ours; SoftHSM, unlike a box's module, needs one."""
+@pytest.mark.parametrize("first", [b"Q", b"R", b"k", b"K", b"B", b"C"])
+def test_no_letter_of_a_request_is_a_command_to_openssl(
+    near: DeviceToken, pki: Pki, by: Deadline, first: bytes
+) -> None:
+    connector = TokenTlsConnector(near.place, near.identity, pki.text)
+    with ScriptedServer(pki, answer(b"got it")) as server:
+        connection = connector.connect("localhost", server.port, by=by)
+        connection.send(b"PUT /1 HTTP/1.1\r\ncontent-length: 2\r\n\r\n", by=by)
+        pause(0.3, "openssl to send the head alone", by=by)
+        connection.send(first + b"\n", by=by)
+        got = connection.receive(65536, by=by)
+        connection.close()
 
-    def __init__(self, ssh: SshShell, environment: dict[str, str]) -> None:
-        self._ssh = ssh
-        self._words = ["env", *(f"{name}={value}" for name, value in environment.items())]
-
-    def stream(self, *argv: str, by: Deadline, secret: bool = False) -> Stream:
-        return self._ssh.stream(*self._words, *argv, by=by, secret=secret)
+    assert got.startswith(b"HTTP/1.1 200")
+    assert server.requests[0].endswith(first + b"\n")
 
 
 def test_est_goes_the_same_way(near: DeviceToken, pki: Pki, by: Deadline) -> None:

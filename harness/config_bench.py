@@ -9,34 +9,30 @@ import base64
 import binascii
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.boot_markers import Marker, Stage, own_markers
 from harness.capability import Capability
+from harness.config_bench_parts import (
+    RestoreConfig,
+    read_console,
+    read_firmware,
+    read_layout,
+    read_restore,
+)
 from harness.config_power import PowerConfig, read_power
 from harness.config_presets import Preset, load_presets, under
 from harness.config_secret import read_source
 from harness.config_table import Table
 from harness.console_login import ConsoleLogin
 from harness.holding import Endpoint
-from harness.secret import Secret
 from harness.target import EvidenceLevel, Firmware, Layout, World
 
 SERIAL_PATHS = ("/etc/trustbox/serial", "/sys/firmware/devicetree/base/serial-number")
 BOOT_MARKERS = ("U-Boot SPL 2", "U-Boot 2", "Booting Linux on physical CPU")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_DIGEST = re.compile(r"[0-9a-fA-F]{64}")
 _KEY_TYPE = re.compile(r"(ssh|ecdsa|sk)-[a-z0-9@.-]+")
-
-
-@dataclass(frozen=True, slots=True)
-class RestoreConfig:
-    """A program of this machine that puts the box back into its delivered state, such as one that
-    writes its card anew; it may take ``seconds``. The box may be on or off afterwards."""
-
-    argv: tuple[str, ...]
-    seconds: float = 900.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,16 +89,16 @@ def read_bench(values: Mapping[str, object], *, where: str, name: str) -> BenchC
         speed=table.whole_or("serial_speed", 115200, least=300, most=4_000_000),
         serial=table.text("serial") if "serial" in table else None,
         preset=preset.name,
-        console=_console(table.table_or_none("console"), preset),
+        console=read_console(table.table_or_none("console"), preset),
         console_tty=table.text_or("console_tty", "/dev/console"),
         power=read_power(power) if power is not None else None,
-        restore=_restore(table.table_or_none("restore")),
-        layout=_layout(table.table_or_none("layout")),
+        restore=read_restore(table.table_or_none("restore")),
+        layout=read_layout(table.table_or_none("layout")),
         serial_paths=table.texts_or("serial_paths", SERIAL_PATHS),
         promises=_promises(table),
         boot_markers=table.texts_or("boot_markers", BOOT_MARKERS),
         boot_stages=_stages(table.table_or_none("boot_stages")),
-        firmware=_firmware(table.table_or_none("firmware")),
+        firmware=read_firmware(table.table_or_none("firmware")),
         evidence=_evidence(table, preset),
         lab_directory=table.path("lab_directory") if "lab_directory" in table else None,
     )
@@ -148,48 +144,6 @@ def _uarts(table: Table) -> dict[World, str]:
     return uarts
 
 
-def _console(table: Table | None, preset: Preset) -> ConsoleLogin | None:
-    if table is None:
-        return None
-    user = table.text_or("user", "root")
-    known = preset.public_logins.get(user)
-    password = read_source(table) or (_Public(known) if known is not None else None)
-    found = ConsoleLogin(user, password, read_source(table, "new_password"))
-    table.finish()
-    return found
-
-
-@dataclass(frozen=True, slots=True)
-class _Public:
-    """A password that a manual tells everybody."""
-
-    text: str
-
-    def __call__(self) -> Secret:
-        return Secret(self.text.encode())
-
-
-def _restore(table: Table | None) -> RestoreConfig | None:
-    if table is None:
-        return None
-    found = RestoreConfig(table.texts("command"), table.seconds_or("seconds", 900.0, least=0.1))
-    table.finish()
-    return found
-
-
-def _layout(table: Table | None) -> Layout:
-    if table is None:
-        return Layout()
-    paths: dict[str, str] = {}
-    for known in fields(Layout):
-        if known.name in table:
-            paths[known.name] = table.text(known.name)
-            if not paths[known.name].startswith("/"):
-                raise table.bad(known.name, "a path on the box that begins with /")
-    table.finish()
-    return replace(Layout(), **paths)
-
-
 def _stages(table: Table | None) -> tuple[Marker, ...]:
     """``optee = "a regular expression"``, one for each stage of ``harness.boot_markers``."""
     if table is None:
@@ -198,30 +152,6 @@ def _stages(table: Table | None) -> tuple[Marker, ...]:
     given = {name: table.text(name) for name in names if name in table}
     table.finish()
     return own_markers(given, where=table.where, under=table.name)
-
-
-def _firmware(table: Table | None) -> Firmware:
-    """Files that are not on this machine are as good as not named: other stations have them."""
-    if table is None:
-        return Firmware()
-
-    def here(key: str) -> Path | None:
-        path = table.path(key) if key in table else None
-        return path if path is not None and path.exists() else None
-
-    golden = table.text_or("golden_tee", "")
-    if golden and not _DIGEST.fullmatch(golden):
-        raise table.bad("golden_tee", "a SHA-256 as 64 hexadecimal digits")
-    found = Firmware(
-        version=table.text_or("version", ""),
-        devkit=here("devkit"),
-        ta_signing_key=here("ta_signing_key"),
-        golden_tee=bytes.fromhex(golden) if golden else None,
-        image_digest=table.text_or("image_digest", ""),
-        manifest=here("manifest"),
-    )
-    table.finish()
-    return found
 
 
 def _promises(table: Table) -> frozenset[Capability]:

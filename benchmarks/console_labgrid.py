@@ -41,7 +41,7 @@ def main() -> None:
     began = time.perf_counter()
     lines = shell.run_check(command, timeout=560)
     bulk = time.perf_counter() - began
-    exact = sum(len(line) + 1 for line in lines) == int(size)
+    exact = sum(len(line) + 1 for line in lines) - int(size) in (0, 1)
     shell.console.sendline("exit")
     result = {
         "true_ms": round(statistics.median(seconds) * 1000, 2),

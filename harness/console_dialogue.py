@@ -34,7 +34,11 @@ class Dialogue:
         self, send: Callable[[bytes], None], text: ConsoleText, vitals: Vitals, *, slow: float = 1.0
     ) -> None:
         self._send, self._text, self._vitals = send, text, vitals
-        self._mark = max(0, text.end - 4096)
+        end = text.end
+        self._mark = max(0, end - 4096)
+        # Of what was said before, only the last line may be a prompt that waits for somebody.
+        said = text.since(self._mark)
+        self._last_line = end - (len(said) - said.rfind(b"\n") - 1)
         self._ignored: dict[str, int] = {}
         self._number = secrets.randbelow(1 << 20) << 12
         self._slow = slow
@@ -43,6 +47,7 @@ class Dialogue:
         """Send, and look from now on only at what comes after it."""
         self._mark = self._text.end
         self._ignored.clear()
+        self._last_line = 0
         self._send(data)
 
     def say_secret(self, secret: Secret) -> None:
@@ -229,7 +234,8 @@ class Dialogue:
     def _last_sign(self, signs: Mapping[str, re.Pattern[bytes]]) -> str | None:
         last, where = None, -1
         for name, pattern in signs.items():
-            since = max(self._mark, self._ignored.get(name, 0))
+            last_line = 0 if name == "booting" else self._last_line
+            since = max(self._mark, self._ignored.get(name, 0), last_line)
             said = self._text.since(since)
             offset = self._text.end - len(said)
             for match in pattern.finditer(said):

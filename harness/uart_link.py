@@ -236,20 +236,9 @@ class UartLink:
             return []
         frames = []
         while (segment := self._sender.due(now)) is not None:
-            push = not self._sender.more
-            receiver = self._receiver
-            frames.append(
-                LinkFrame(
-                    LinkKind.DATA,
-                    self.nonce,
-                    segment.tx,
-                    receiver.seen,
-                    receiver.expected,
-                    segment.offset,
-                    segment.data,
-                    push,
-                )
-            )
+            receiver, push = self._receiver, not self._sender.more
+            head = (self.nonce, segment.tx, receiver.seen, receiver.expected, segment.offset)
+            frames.append(LinkFrame(LinkKind.DATA, *head, segment.data, push))
         if frames or self._answer_due:
             self._answer_due = False
             return frames or [self._answer()]

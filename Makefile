@@ -16,7 +16,7 @@ JOBS ?= $(shell nproc)
 # The first of these that runs and is new enough makes the venv.
 PYTHON ?= python3 python3.11 python3.12 python3.13 python3.14
 
-.PHONY: help setup packages provision test test-fast test-bench lint check bench-restore bench-console clean
+.PHONY: help setup packages provision test test-slow test-fast test-bench lint check bench-restore bench-console clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
@@ -26,12 +26,15 @@ setup: packages $(READY) ## install what is missing: apt packages, .venv with th
 provision: setup ## boot one emulated TrustBox and provision it end to end
 	@$(BIN)/trustbox provision --target emulator $(PLAN) $(ARGS)
 
-test: setup ## the whole suite, most of it against the real OP-TEE (ARGS='-k name' for a part)
+test: setup ## the suite, most of it against the real OP-TEE (ARGS='-k name' for a part, of all tests)
 	@if [[ -n "$(ARGS)" ]]; then exec $(BIN)/pytest $(ARGS); fi
-	exec $(BIN)/pytest -n $(JOBS) --dist worksteal
+	exec $(BIN)/pytest -n $(JOBS) --dist worksteal -m 'not slow'
+
+test-slow: setup ## the rest of the suite: bad serial lines, benches, CA, EST, DPS
+	@exec $(BIN)/pytest -n $(JOBS) --dist worksteal -m slow
 
 test-fast: setup ## what needs no box: pure logic, and links against real ends
-	@$(BIN)/pytest tests/unit tests/links $(ARGS)
+	@$(BIN)/pytest tests/unit tests/links -m 'not slow' $(ARGS)
 
 test-bench: setup ## the device suite through the bench code: UART as a pty, over RFC 2217, and firmware as shipped
 	@$(BIN)/python -m tests.bench $(ARGS)

@@ -22,8 +22,8 @@ LARGEST_KEY = 512
 
 
 class AttestationPta:
-    """Over a session with the PTA. The first call on a box makes its key (RSA-3072: seconds on
-    hardware, 4 to 20 s emulated) and keeps it in secure storage.
+    """Over a session with the PTA. The first call on a box makes its RSA key, which takes seconds
+    (OP-TEE's default are 3072 bits), and keeps it in secure storage.
 
     Raises TeeRefused as the PTA answers, and IntegrityFailure for an answer that no PTA gives.
     """

@@ -30,7 +30,7 @@ LARGEST_JSON = 64 << 10
 
 @dataclass(frozen=True, slots=True)
 class AttestationKey:
-    """The box's RSA attestation key, public half. The PTA makes it on first use (RSA-3072)."""
+    """The box's RSA attestation key, public half. The PTA makes it on first use."""
 
     modulus: int
     exponent: int

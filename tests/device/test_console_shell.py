@@ -16,7 +16,11 @@ from harness.target import SerialShell, Target, World
 from provisioning.trustbox import TrustBox
 from tests.shell_claims import ShellClaims
 
-pytestmark = [pytest.mark.needs(Capability.CONSOLE_LOGIN), pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.needs(Capability.CONSOLE_LOGIN),
+    pytest.mark.timeout(300),
+]
 
 
 @pytest.fixture

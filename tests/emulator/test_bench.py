@@ -26,7 +26,7 @@ from harness.ssh import SshShell
 from harness.target import World
 from harness.vitals import Vitals
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 # A kept box is one box on one disk: each parallel worker needs one of its own.
 SERIAL = f"TB-BENCH-{os.environ.get('PYTEST_XDIST_WORKER', 'gw0').upper()}"

@@ -23,7 +23,7 @@ from harness.uboot import UBoot
 from harness.uboot_answers import swapped
 from harness.uboot_session import held_in_uboot
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 SERIAL = f"TB-UBOOT-{os.environ.get('PYTEST_XDIST_WORKER', 'gw0').upper()}"
 DEVICE_TREE_AT = 0x40000000

@@ -20,7 +20,7 @@ from harness.holding import Holding
 from harness.target import World
 
 # The first test may have to build the image.
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 SERIAL = f"TB-SHIPPED-{os.environ.get('PYTEST_XDIST_WORKER', 'gw0').upper()}"
 

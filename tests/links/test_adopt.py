@@ -27,7 +27,7 @@ from harness.target import Layout
 from tests.links.faulty_line import Box
 from tests.links.sshd import CONFIG, LocalSshd, make_key
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 SERIAL = "TB-0042"
 
 

@@ -19,6 +19,8 @@ from tests.links.bench_fixtures import SERIAL, power_line
 from tests.links.power_server import PowerServer
 from tests.links.sshd import make_key
 
+pytestmark = pytest.mark.slow
+
 
 def check(box: BenchBox, *, cut: bool = False, **lines: str) -> dict[str, Check]:
     """``cut`` permits to cut the power; ``lines`` go into the entry."""

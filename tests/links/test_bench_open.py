@@ -27,6 +27,8 @@ from tests.links.bench_fixtures import SERIAL, power_line
 from tests.links.power_server import PowerServer
 from tests.links.sshd import make_key
 
+pytestmark = pytest.mark.slow
+
 Hold = Callable[..., Holding]
 
 

@@ -18,6 +18,8 @@ from tests.links.bench import BenchBox
 from tests.links.bench_fixtures import SERIAL, power_line
 from tests.links.power_server import PowerServer
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def rig(bench_box: BenchBox, pdu: PowerServer) -> Iterator[BenchRig]:

@@ -11,6 +11,8 @@ from provisioning.authority_policy import POLICY
 from provisioning.idevid import profile_faults
 from tests.links.ca_hsm import PINS, Factory
 
+pytestmark = pytest.mark.slow
+
 
 def test_root_in_the_safe_is_not_missed_by_the_line(set_up: Factory) -> None:
     """Without the root's PIN nothing can ask its token; issuing, revoking and the CRL go on."""

@@ -16,6 +16,8 @@ from provisioning.authority_settings import CaSettings
 from provisioning.authority_tokens import ISSUING_ID, opened_token
 from tests.links.ca_hsm import PINS, Factory
 
+pytestmark = pytest.mark.slow
+
 STEPS = [
     "settings",
     "root-key",

@@ -22,6 +22,8 @@ from provisioning.token_key import RsaTokenKey, TokenKey, answers, signing_key
 from provisioning.token_public import KeyProfile
 from tests.links.remote_token import Remote
 
+pytestmark = pytest.mark.slow
+
 KINDS = (
     KeyProfile.EC_P256,
     KeyProfile.EC_P384,

@@ -14,6 +14,8 @@ import pytest
 from harness.deadline import Deadline
 from tests.links.ca_hsm import PINS, SO_PIN, Factory
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("arguments", "complaint"),

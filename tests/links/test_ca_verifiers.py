@@ -26,6 +26,8 @@ from provisioning.softhsm import softhsm_token
 from provisioning.token_public import KeyProfile
 from tests.unit.authority_parts import AnyKey, request_of
 
+pytestmark = pytest.mark.slow
+
 CAS = {
     "EC": CaSettings().root.key,
     "RSA": KeyProfile.RSA_3072,

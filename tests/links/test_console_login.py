@@ -26,7 +26,10 @@ def namespaces() -> bool:
     )
 
 
-pytestmark = pytest.mark.skipif(not namespaces(), reason="login and mount namespaces need root")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not namespaces(), reason="login and mount namespaces need root"),
+]
 
 USERS = {
     # name: uid, password, day of its last change (0: it must be changed)

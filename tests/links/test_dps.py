@@ -19,6 +19,8 @@ from provisioning.http_tls import TlsConnector
 from tests.links.dps_server import HUB, DpsServer, Fault
 from tests.links.est_pki import Pki
 
+pytestmark = pytest.mark.slow
+
 DEVICE = "tb-dps-0001"
 SCOPE = "0ne00ABCDEF"
 

@@ -15,6 +15,8 @@ from tests.links.dps_token import PIN, device_token
 from tests.links.est_command import process, trustbox
 from tests.links.est_pki import Pki
 
+pytestmark = pytest.mark.slow
+
 DEVICE = "tb-cli-0001"
 
 

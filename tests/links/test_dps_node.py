@@ -20,6 +20,8 @@ from emulator.paths import cache_root
 from tests.links.dps_server import HUB, DpsServer, Fault
 from tests.links.est_pki import Pki
 
+pytestmark = pytest.mark.slow
+
 DEVICE = "tb-node-0001"
 HERE = Path(__file__).with_name("dps_node")
 

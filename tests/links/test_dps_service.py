@@ -20,6 +20,8 @@ from tests.links.dps_enrollments import KEY
 from tests.links.dps_server import HUB, DpsServer, Fault
 from tests.links.est_pki import Pki, new_key
 
+pytestmark = pytest.mark.slow
+
 DEVICE = "tb-dps-0007"
 SCOPE = "0ne00ABCDEF"
 

@@ -27,6 +27,8 @@ from tests.links.est_asking import KEY, REQUEST, p7
 from tests.links.est_pki import Pki, new_key, pem_of
 from tests.links.est_script import ScriptedServer, answer
 
+pytestmark = pytest.mark.slow
+
 DEVICE = "tb-token-0001"
 SCOPE = "0ne00ABCDEF"
 

@@ -21,6 +21,8 @@ from tests.links.dps_server import HUB, DpsServer
 from tests.links.dps_token import DeviceToken, device_token
 from tests.links.est_pki import Pki
 
+pytestmark = pytest.mark.slow
+
 DEVICE = "tb-token-0001"
 SCOPE = "0ne00ABCDEF"
 

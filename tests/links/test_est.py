@@ -22,6 +22,8 @@ from provisioning.http_waiting import pause
 from tests.links.est_estserver import EstServer, estserver
 from tests.links.est_pki import Pki, csr, name, new_key
 
+pytestmark = pytest.mark.slow
+
 DEVICE = "tb-est-0001"
 LOGIN = BasicLogin("estuser", lambda: Secret(b"estpwd"))
 

@@ -14,6 +14,8 @@ from tests.links.est_command import trustbox
 from tests.links.est_pki import Pki
 from tests.links.est_script import ScriptedServer, answer
 
+pytestmark = pytest.mark.slow
+
 PASSWORD = b"planted-est-password-9917"
 LATER = answer(b"", status="202 Accepted", Retry_After="3600")
 

@@ -14,6 +14,8 @@ from harness.target import Completed
 from provisioning.iotedge import Applied, IotEdge
 from tests.unit.test_iotedge import CONFIG
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def by() -> Deadline:

@@ -30,6 +30,8 @@ from tests.links.est_asking import REQUEST, enroll, mine, p7
 from tests.links.est_pki import DAY, Pki, new_key
 from tests.links.est_script import ScriptedServer, answer
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def pki(tmp_path: Path) -> Pki:

@@ -11,8 +11,8 @@ READY := $(VENV)/.ready
 ROOMS := harness emulator provisioning fixtures benchmarks tests conftest.py
 PLAN ?= provisioning/plans/first.toml
 ARGS ?=
-# Workers of `make test`: most of a test is a guest at work, and each worker has boxes of its own.
-JOBS ?= $(shell nproc)
+# Workers of `make test`, each with boxes of its own: one more than processors, as tests also wait.
+JOBS ?= $(shell echo $$(( $$(nproc) + 1 )))
 # The first of these that runs and is new enough makes the venv.
 PYTHON ?= python3 python3.11 python3.12 python3.13 python3.14
 

@@ -34,7 +34,10 @@ from harness.vitals import Vitals
 RESET_SECONDS = 0.4
 RESETS = 3
 START_SECONDS = (1.0, 1.5, 2.0, 3.0, 3.0)
-STARTS = 4
+STARTS = 10
+"""A shell that is not ours resends nothing: over a line that loses bytes it is begun anew."""
+MUTE_STARTS = 6
+"""A helper that was started so often and never spoke cannot run on this box."""
 LISTEN_SECONDS = 1.2
 """U-Boot's countdown says a number each second; who has heard nothing yet listens so long."""
 
@@ -135,6 +138,7 @@ class Sessions:
     def _start(self, by: Deadline) -> Session:
         dialogue = self._dialogue()
         way = LoggingIn(dialogue, self._login)
+        mute = 0
         for _ in range(STARTS):
             way.reach(by=by)
             try:
@@ -149,6 +153,9 @@ class Sessions:
                 continue
             if (session := self._run_helper(dialogue, way.logged_in, by)) is not None:
                 return session
+            mute += 1
+            if mute == MUTE_STARTS:
+                break
         raise DeviceRefused(
             "the helper does not start on the box",
             hint=f"The console's last line is: {self.tap.text.last_line() or '(nothing)'}",

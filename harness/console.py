@@ -163,8 +163,11 @@ class SerialConsole:
         line.write(data)
 
     def send_break(self, seconds: float = 0.3) -> None:
-        """Hold the line at 0 that long: a Linux console takes the next key as SysRq. Raises
-        LinkLost; on a line that knows no break, such as a pty, nothing happens."""
+        """Hold the line at 0 that long: a Linux console takes the next key as SysRq.
+
+        Raises LinkLost. A line of bytes alone (a pty, ``socket://``) swallows it unseen, so look
+        for what should follow.
+        """
         line = self._line
         if line is None:
             raise LinkLost(f"the {self.world.value} world's console is not attached")

@@ -88,11 +88,9 @@ class SerialLine:
             raise LinkLost(f"the serial line {self.url} takes no bytes: {problem}") from problem
 
     def send_break(self, seconds: float) -> None:
-        """Raises LinkLost when the line ended."""
+        """Raises LinkLost when the line ended. Lines of bytes alone swallow a break unseen."""
         try:
             self._port.send_break(seconds)
-        except NotImplementedError:  # socket:// has no way to carry it
-            return
         except (serial.SerialException, OSError, termios.error) as problem:
             raise LinkLost(f"the serial line {self.url} takes no break: {problem}") from problem
 

@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from harness.errors import BadFrame, BadInput, IntegrityFailure, Misuse
+from provisioning.csr import UNREADABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def loaded_request(der: bytes) -> x509.CertificateSigningRequest:
     try:
         found = x509.load_der_x509_csr(der)
         proven = found.is_signature_valid
-    except Exception as problem:  # noqa: BLE001 - a caller's octets; parsers raise several kinds
+    except UNREADABLE as problem:
         raise Misuse(f"the certificate request cannot be read: {problem}") from None
     if not proven:
         raise Misuse("the certificate request is not signed by the key that it names")
@@ -137,5 +138,5 @@ def _spki(of: x509.Certificate | x509.CertificateSigningRequest) -> bytes:
         return of.public_key().public_bytes(
             serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
         )
-    except Exception:  # noqa: BLE001 - a key of a kind that cryptography does not know is not ours
+    except UNREADABLE:  # a key of a kind that cryptography does not know is not ours
         return b""

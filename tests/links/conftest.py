@@ -14,6 +14,7 @@ from harness.target import Layout
 from harness.vitals import Vitals
 from tests.links.bench_fixtures import bench_box, pdu  # noqa: F401 - fixtures
 from tests.links.ca_hsm import Factory
+from tests.links.est_pki import Pki
 from tests.links.sshd import LocalSshd
 
 
@@ -60,6 +61,12 @@ def agent(
 def place(tmp_path: Path) -> str:
     """A directory that the server's side can write to."""
     return str(tmp_path)
+
+
+@pytest.fixture
+def pki(tmp_path: Path) -> Pki:
+    """Certificates for both ends of TLS."""
+    return Pki.make(tmp_path)
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from harness.deadline import Deadline
@@ -13,33 +11,18 @@ from harness.errors import (
     IntegrityFailure,
 )
 from provisioning.dps import DpsDevice
-from provisioning.dps_answers import Assigned
 from provisioning.http_errors import ServiceRefused
 from provisioning.http_tls import TlsConnector
+from tests.links.dps_asking import DEVICE, SCOPE, register
 from tests.links.dps_server import HUB, DpsServer, Fault
 from tests.links.est_pki import Pki
 
 pytestmark = pytest.mark.slow
 
-DEVICE = "tb-dps-0001"
-SCOPE = "0ne00ABCDEF"
-
-
-@pytest.fixture
-def pki(tmp_path: Path) -> Pki:
-    return Pki.make(tmp_path)
-
 
 @pytest.fixture
 def by() -> Deadline:
     return Deadline.after(30)
-
-
-def register(server: DpsServer, *, by: Deadline, operation: str = "") -> Assigned:
-    server.enrollments.open = True
-    connector = TlsConnector(server.pki.text, server.pki.identity(DEVICE))
-    with DpsDevice(SCOPE, DEVICE, connector, endpoint=server.url) as device:
-        return device.register(by=by, operation=operation)
 
 
 @pytest.mark.parametrize("polls", [0, 1, 4])

@@ -49,11 +49,6 @@ def modules() -> Path:
     return place
 
 
-@pytest.fixture
-def pki(tmp_path: Path) -> Pki:
-    return Pki.make(tmp_path)
-
-
 def register(modules: Path, server: DpsServer, name: str = DEVICE) -> dict[str, Any]:
     mine = server.pki.identity(name)
     done = subprocess.run(

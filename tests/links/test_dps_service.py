@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -24,11 +23,6 @@ pytestmark = pytest.mark.slow
 
 DEVICE = "tb-dps-0007"
 SCOPE = "0ne00ABCDEF"
-
-
-@pytest.fixture
-def pki(tmp_path: Path) -> Pki:
-    return Pki.make(tmp_path)
 
 
 @pytest.fixture

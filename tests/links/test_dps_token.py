@@ -34,11 +34,6 @@ SCOPE = "0ne00ABCDEF"
 
 
 @pytest.fixture
-def pki(tmp_path: Path) -> Pki:
-    return Pki.make(tmp_path)
-
-
-@pytest.fixture
 def by() -> Deadline:
     return Deadline.after(60)
 

@@ -34,11 +34,6 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def pki(tmp_path: Path) -> Pki:
-    return Pki.make(tmp_path)
-
-
-@pytest.fixture
 def by() -> Deadline:
     return Deadline.after(30)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import datetime
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -25,11 +24,6 @@ from tests.links.est_pki import DAY, Pki, name, new_key
 from tests.links.est_script import ScriptedServer, answer
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def pki(tmp_path: Path) -> Pki:
-    return Pki.make(tmp_path)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import threading
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -23,25 +22,12 @@ from provisioning.csr import device_subject, make_request
 from provisioning.softhsm import softhsm_token
 from provisioning.token import Token
 from provisioning.token_key import TokenKey
-from tests.unit.authority_parts import P256, SERIAL, a_key, certified, request_of
+from tests.unit.authority_parts import SERIAL, a_key, certified, request_of
 
 
 @pytest.fixture
 def by() -> Deadline:
     return Deadline.after(60)
-
-
-@pytest.fixture(scope="module")
-def token(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Token]:
-    made = softhsm_token(tmp_path_factory.mktemp("hsm"), "factory", by=Deadline.after(60))
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def authority(token: Token, tmp_path: Path, by: Deadline) -> Authority:
-    """A CA of its own for each test; all share the token, and with it the keys."""
-    return open_authority(token, tmp_path / "ca", settings=P256, by=by)
 
 
 def test_request_signed_in_a_token_is_certified(

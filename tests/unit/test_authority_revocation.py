@@ -3,37 +3,20 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from cryptography import x509
 
 from harness.deadline import Deadline
 from harness.errors import DeviceRefused, Misuse
-from provisioning.authority import Authority, open_authority
+from provisioning.authority import Authority
 from provisioning.idevid import profile_faults
-from provisioning.softhsm import softhsm_token
-from provisioning.token import Token
-from tests.unit.authority_parts import P256, SERIAL, a_key, certified
+from tests.unit.authority_parts import SERIAL, a_key, certified
 
 
 @pytest.fixture
 def by() -> Deadline:
     return Deadline.after(60)
-
-
-@pytest.fixture(scope="module")
-def token(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Token]:
-    made = softhsm_token(tmp_path_factory.mktemp("hsm"), "factory", by=Deadline.after(60))
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def authority(token: Token, tmp_path: Path, by: Deadline) -> Authority:
-    """A CA of its own for each test; all share the token, and with it the keys."""
-    return open_authority(token, tmp_path / "ca", settings=P256, by=by)
 
 
 def crl_of(authority: Authority) -> x509.CertificateRevocationList:

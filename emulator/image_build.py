@@ -83,7 +83,7 @@ def build_into(
     root, kernel = work / "root", work / "kernel"
     apart = (materials.kernel, materials.named(FIRMWARE))
     userland = [binary for binary in materials.binaries if binary not in apart]
-    rootfs.build_tree(userland, optee / "tas", profile, root, tools)
+    rootfs.build_tree(userland, optee, profile, root, tools)
     unpack(materials.kernel, kernel, tools)
     unpack(materials.named(FIRMWARE), kernel, tools)
     licences = {

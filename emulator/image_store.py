@@ -17,7 +17,8 @@ from harness.errors import RigError
 
 _PROGRAM = (
     "archive.py", "flags.py", "golden.py", "image_build.py", "initramfs.py", "manifest.py",
-    "optee_build.py", "packages.py", "rootfs.py", "tfa_build.py", "init/**/*", "optee/**/*",
+    "optee_build.py", "packages.py", "rootfs.py", "tfa_build.py", "xtest_tas.py", "init/**/*",
+    "optee/**/*",
 )  # fmt: skip
 
 

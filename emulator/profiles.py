@@ -90,6 +90,8 @@ _USERLAND = (
     "base-files", "base-passwd", "procps",
 )  # fmt: skip
 _TOKEN = ("libckteec0t64", "opensc", "pkcs11-provider", "p11-kit", "p11-kit-modules")
+# A second vendor's token, and OP-TEE's own test suite: what the harness says is held against both.
+_TESTS = ("softhsm2", "optee-test-qemu")
 
 # OP-TEE's log on the normal world's UART, whatever the device tree says of a secure one. Without
 # its interrupt: what is typed there is not for OP-TEE.
@@ -111,7 +113,7 @@ CURRENT = Profile(
     optee=_OPTEE | _ATTESTATION | {"CFG_ENCRYPT_TA": "y", "CFG_PKCS11_TA": "y"},
     tfa=_TFA,
     cmdline=f"console=ttyAMA0 quiet loglevel=4 {_QUICK}",
-    packages=(*_USERLAND, *_TOKEN),
+    packages=(*_USERLAND, *_TOKEN, *_TESTS),
     autoboot_seconds=0,
     worlds=(World.NORMAL, World.SECURE),
 )

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from emulator import xtest_tas
 from emulator.flags import CROSS
 from emulator.packages import Binary, unpack
 from emulator.profiles import Profile
@@ -43,9 +44,9 @@ _FILES = {
 
 
 def build_tree(
-    binaries: Iterable[Binary], tas: Path, profile: Profile, root: Path, tools: Tools
+    binaries: Iterable[Binary], optee: Path, profile: Profile, root: Path, tools: Tools
 ) -> None:
-    """Fill the directory ``root`` with everything the disk holds.
+    """Fill the directory ``root`` with everything the disk holds; ``optee`` has TAs and their key.
 
     No maintainer script runs, so what those would have made is made here, by hand.
     """
@@ -59,7 +60,8 @@ def build_tree(
     _ours(root, profile, tools)
     armtz = root / "usr/lib/optee_armtz"
     armtz.mkdir(parents=True, exist_ok=True)
-    for ta in tas.glob("*.ta"):
+    xtest_tas.set_apart(root, optee / "devkit", optee / "ta_key.pem", tools)
+    for ta in (optee / "tas").glob("*.ta"):
         shutil.copy(ta, armtz)
     (root / "var/lib/optee-client/data/tee").mkdir(parents=True, exist_ok=True)
 

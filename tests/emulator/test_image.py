@@ -15,6 +15,9 @@ from emulator.build import ensure_image
 from emulator.flags import ENTROPY_TA, FIP_OFFSET, HUK_OFFSET, HUK_SIZE, PKCS11_TA
 from emulator.golden import tee_memory_sha256
 from emulator.image import Image
+from emulator.running import Tools
+from emulator.xtest_tas import set_apart
+from harness.deadline import Deadline
 from harness.errors import BadInput, BuildFailed
 
 # The first test may have to build the image.
@@ -108,6 +111,26 @@ def test_trusted_applications_do_not_verify_with_another_key(image: Image, tmp_p
     debugfs(image, "dump", f"/usr/lib/optee_armtz/{ENTROPY_TA}.ta", str(ta))
 
     assert not verifies(image, ENTROPY_TA, ta, image.directory / "rot_key.pem")
+
+
+def test_xtest_s_applications_lie_apart_and_are_signed_with_the_images_key(
+    image: Image, tmp_path: Path
+) -> None:
+    crypt = "cb3e5ba0-adf1-11e0-998b-0002a5d5c51b"
+    ta = tmp_path / f"{crypt}.ta"
+    debugfs(image, "dump", f"/usr/lib/trustbox/xtest/{crypt}.ta", str(ta))
+
+    assert crypt not in debugfs(image, "ls", "/usr/lib/optee_armtz")
+    assert verifies(image, crypt, ta, image.ta_key)
+
+
+def test_a_file_that_is_no_application_stops_the_build(tmp_path: Path) -> None:
+    place = tmp_path / "usr/lib/optee_armtz"
+    place.mkdir(parents=True)
+    (place / f"{ENTROPY_TA}.ta").write_bytes(b"\x7fELF" + bytes(60))
+
+    with pytest.raises(BuildFailed, match="is no signed image"):
+        set_apart(tmp_path, tmp_path, tmp_path, Tools(tmp_path / "log", Deadline.after(5), quiet))
 
 
 def verifies(image: Image, uuid: str, ta: Path, key: Path) -> bool:

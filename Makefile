@@ -16,7 +16,7 @@ JOBS ?= $(shell echo $$(( $$(nproc) + 1 )))
 # The first of these that runs and is new enough makes the venv.
 PYTHON ?= python3 python3.11 python3.12 python3.13 python3.14
 
-.PHONY: help setup packages provision test test-slow test-fast test-bench lint check bench-restore bench-console clean
+.PHONY: help setup packages provision test test-slow test-fast test-bench security-cases lint check bench-restore bench-console clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
@@ -38,6 +38,9 @@ test-fast: setup ## what needs no box: pure logic, and links against real ends
 
 test-bench: setup ## the device suite through the bench code: UART as a pty, over RFC 2217, and firmware as shipped
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+security-cases: setup ## docs/security-cases.md anew from the tests; whoever lands a test with mark.case runs it
+	@$(BIN)/python -m tests.security_cases
 
 lint: setup ## ruff, format and mypy
 	@$(BIN)/ruff check $(ROOMS)

@@ -56,12 +56,26 @@ SUITE = """
 
     def test_5_has_two_boxes(box, another_box):
         assert another_box().target.serial == box.target.serial
+
+    @pytest.mark.case("N-01", expect="nothing")
+    @pytest.mark.weakness("not without openssl", lacks="openssl")
+    def test_6_weak_as_it_is_known(target):
+        assert target.serial == ""
+
+    @pytest.mark.weakness("mended long ago", below="1.0")
+    @pytest.mark.weakness("it has one", lacks=Capability.TEE)
+    def test_7_not_weak(target):
+        assert target.serial
+
+    @pytest.mark.weakness("believed to be broken", below="99.0")
+    def test_8_mended_unseen(target):
+        assert target.serial
 """
 
 
 @pytest.fixture(scope="module")
 def output(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """What pytest printed for SUITE; it must have failed (two tests do so on purpose)."""
+    """What pytest printed for SUITE; it must have failed (three tests do so on purpose)."""
     directory = tmp_path_factory.mktemp("suite")
     write(directory / "conftest.py", POORER)
     write(directory / "test_suite.py", SUITE)
@@ -96,7 +110,16 @@ def test_an_open_box_is_introduced(output: str) -> None:
 
 
 def test_each_test_has_its_outcome(output: str) -> None:
-    assert "2 failed, 2 passed, 1 skipped" in output
+    assert "3 failed, 3 passed, 1 skipped, 1 xfailed" in output
+
+
+def test_a_known_weakness_is_an_expected_failure_that_names_its_bound(output: str) -> None:
+    assert "not without openssl (boxes without openssl)" in output
+    assert "test_7_not_weak PASSED" in output
+
+
+def test_a_weakness_that_is_gone_fails_the_run(output: str) -> None:
+    assert "[XPASS(strict)] believed to be broken (OP-TEE below 99.0)" in output
 
 
 def test_a_test_with_target_alone_sees_no_leftovers(output: str) -> None:

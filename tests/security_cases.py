@@ -1,0 +1,152 @@
+"""Writes docs/security-cases.md from the tests that carry ``pytest.mark.case``; runs none of them.
+
+::
+
+    python -m tests.security_cases            write the table
+    python -m tests.security_cases --check    exit status 1 and a line when it is not up to date
+
+A case without a test stands in the table as "no test": the table cannot say more than the tests do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from fixtures.case import cases, weaknesses
+from fixtures.needs import needed, uses_box
+from tests.security_titles import TITLES
+
+HOUSE = Path(__file__).resolve().parents[1]
+TABLE = HOUSE / "docs" / "security-cases.md"
+HEAD = """# Security cases
+
+Made by `make security-cases` from the tests that carry a case's number; do not edit. A line says
+what a test claims and what its outcome must be, not that it ran: for that, read the report of a
+run. On a box that lacks a capability which the line names it is a skip. A *strict xfail* is a
+weakness that the named firmware has: there the test fails as expected, and the run fails on the
+day it passes. *No test* means just that.
+
+| Case | Subject | Claim | Where | Outcome |
+|---|---|---|---|---|
+"""
+OPTIONS = (
+    *("--collect-only", "-q", "-p", "no:randomly", "-p", "no:cacheprovider"),
+    # The plugin is imported here before pytest could rewrite its asserts. Nothing is run.
+    "-W",
+    "ignore::pytest.PytestAssertRewriteWarning",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One case in one test; a parametrized test is one row, with how often it runs."""
+
+    case: str
+    claim: str
+    where: str
+    outcome: str
+
+
+class Collector:
+    """A pytest plugin that keeps the rows of what was collected."""
+
+    def __init__(self) -> None:
+        self.found: dict[Row, int] = {}
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        for item in session.items:
+            for row in rows_of(item):
+                self.found[row] = self.found.get(row, 0) + 1
+
+
+def rows_of(item: pytest.Item) -> Iterable[Row]:
+    """Raises pytest.UsageError for a number that no case has, and for a malformed marker."""
+    known = list(weaknesses(item))
+    if known and not uses_box(item):
+        raise pytest.UsageError(f"{item.nodeid}: weakness(...) means a box, and it asks for none")
+    for case in cases(item):
+        if case.id not in TITLES:
+            raise pytest.UsageError(f"{item.nodeid}: {case.id} is no case of security_titles.py")
+        where = f"{item.nodeid.partition('[')[0]}"
+        yield Row(case.id, claim_of(item), where, outcome_of(item, case.expect))
+
+
+def claim_of(item: pytest.Item) -> str:
+    """The first sentence of the test's docstring, or its name in words."""
+    function = getattr(item, "function", None)
+    told = (getattr(function, "__doc__", None) or "").strip()
+    if told:
+        return " ".join(told.split("\n\n")[0].split())
+    name = getattr(item, "originalname", None) or item.name
+    return name.removeprefix("test_").replace("_", " ")
+
+
+def outcome_of(item: pytest.Item, expect: str) -> str:
+    parts = [expect or "passes"]
+    parts += [f"**strict xfail** on {w.bound}: {w.reason}" for w in weaknesses(item)]
+    for mark in item.iter_markers("xfail"):
+        bound = f" if {mark.args[0]!r}" if mark.args else ""
+        parts.append(f"**strict xfail**{bound}: {mark.kwargs.get('reason', 'no reason given')}")
+    for mark in item.iter_markers("skip"):
+        parts.append(f"**skipped**: {mark.kwargs.get('reason') or ' '.join(map(str, mark.args))}")
+    needs = sorted(c.value for c in needed(item)) if uses_box(item) else []
+    if needs:
+        parts.append(f"needs {', '.join(needs)}")
+    return "; ".join(parts)
+
+
+def table(found: dict[Row, int]) -> str:
+    lines: list[str] = []
+    for case, title in TITLES.items():
+        rows = sorted((r for r in found if r.case == case), key=lambda r: (r.where, r.outcome))
+        if not rows:
+            lines.append(f"| {case} | {title} | | | *no test* |")
+        for row in rows:
+            times = f" (x{found[row]})" if found[row] > 1 else ""
+            cells = (case, title, row.claim, f"`{row.where}`{times}", row.outcome)
+            lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
+    return HEAD + "\n".join(lines) + "\n"
+
+
+def collect(*paths: str) -> str:
+    """The table of the tests under ``paths``. Raises SystemExit with pytest's words otherwise."""
+    collector, said = Collector(), io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        status = pytest.main([*OPTIONS, *paths], plugins=[collector])
+    if status != pytest.ExitCode.OK:
+        sys.exit(said.getvalue()[-4000:])
+    return table(collector.found)
+
+
+def carrying(root: Path) -> list[str]:
+    """The test files that name the marker: collecting all the others would find nothing."""
+    files = sorted(root.rglob("test_*.py"))
+    return [str(file) for file in files if "mark.case(" in file.read_text()]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.security_cases", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; compare")
+    check = parser.parse_args().check
+    files = carrying(HOUSE / "tests")
+    made = collect(*files) if files else table({})
+    if check:
+        same = TABLE.is_file() and TABLE.read_text() == made
+        if not same:
+            print(f"{TABLE.relative_to(HOUSE)} is not up to date: make security-cases")  # noqa: T201
+        return 0 if same else 1
+    TABLE.write_text(made)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

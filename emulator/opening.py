@@ -13,6 +13,7 @@ from emulator.kept import KeptRig
 from emulator.owner import OwnerLock
 from emulator.profiles import CURRENT, profile_named
 from emulator.rig import EmulatorRig
+from emulator.tamper.live import LiveTamper
 from harness.capability import Capability
 from harness.console import SerialConsole
 from harness.console_login import ConsoleLogin
@@ -153,6 +154,9 @@ def _holding(
     consoles: Mapping[World, SerialConsole],
     vitals: Vitals,
 ) -> Holding:
+    # Whoever holds QEMU itself; a keeper's clients do not.
+    tamper = LiveTamper(rig) if isinstance(rig, EmulatorRig) else None
+
     def endpoint() -> Endpoint:
         return Endpoint("127.0.0.1", port(), box.host_key, client_key=box.client_key)
 
@@ -164,7 +168,8 @@ def _holding(
         vitals=vitals,
         firmware=firmware(box),
         evidence_level=EvidenceLevel.FUNCTIONAL,
-        rig_capabilities=CAPABILITIES,
+        rig_capabilities=CAPABILITIES | ({Capability.TAMPER} if tamper else set()),
+        tamper=tamper,
         console_login=ConsoleLogin("root", _password(box)),
     )
 

@@ -12,6 +12,7 @@ from emulator.box_store import Box
 from emulator.life import Life, numbers
 from emulator.owner import OwnerLock
 from emulator.process import PTY_NOTE
+from emulator.qmp import Qmp
 from emulator.run_dir import RunDir
 from emulator.template import Template
 from harness.console import SerialConsole
@@ -79,6 +80,14 @@ class EmulatorRig:
         """QEMU's process, for those who want to see it die."""
         life = self._life
         return life.pid if life is not None else None
+
+    @property
+    def monitor(self) -> Qmp:
+        """QEMU's, for ``emulator.tamper``. Raises RigError when the box is off."""
+        life = self._life
+        if life is None:
+            raise RigError(f"{self.box.serial} is off")
+        return life.qmp
 
     @property
     def running(self) -> bool:

@@ -34,6 +34,8 @@ class Capability(Enum):
     """The rig can cut and give power."""
     RESTORE = "restore"
     """The rig can put the box back into its delivered state."""
+    TAMPER = "tamper"
+    """The rig can change a byte of live secure memory, to see that it is noticed."""
     CONSOLE_LOGIN = "console-login"
     """It is known how to log in on the normal world's UART: there is a shell without a network."""
     OPENSSL = "openssl"

@@ -9,6 +9,7 @@ from pathlib import Path
 from harness.capability import Capability
 from harness.console_login import ConsoleLogin
 from harness.secret import Secret
+from harness.tamper import Tamper
 from harness.target import Console, EvidenceLevel, Firmware, Layout, Rig, World
 from harness.vitals import Vitals
 
@@ -48,3 +49,5 @@ class Holding:
     """Who logs in on the normal world's UART; None: not known."""
     recover: Callable[[str], object] | None = None
     """See ``Target.recover``."""
+    tamper: Tamper | None = None
+    """See ``Target.tamper``; with it the rig promises Capability.TAMPER."""

@@ -28,6 +28,8 @@ _REMEDIES = {
     " an OP-TEE that logs on a UART of its own, and its serial_url in the target's entry",
     Capability.POWER: "nobody can cut its power from here: needs a power table in the target's"
     " entry",
+    Capability.TAMPER: "live secure memory cannot be changed from here: needs an emulated box that"
+    " this process holds itself",
     Capability.CONSOLE_LOGIN: "there is no shell without a network: needs a console table (user and"
     " password_file) in the target's entry",
     Capability.OPENSSL: "needs the openssl command on the box",

@@ -19,6 +19,7 @@ from harness.errors import MissingCapability
 from harness.history import History
 from harness.remedies import remedy
 from harness.serial_health import SerialHealth
+from harness.tamper import Tamper
 
 
 class World(Enum):
@@ -189,6 +190,8 @@ class Target:
     recover: Callable[[str], object] | None = None
     """Bring back a box that does not answer, given why that is believed; RigError when nothing
     helps. None: the rig has nothing better than off, on and restore."""
+    tamper: Tamper | None = None
+    """Changes live secure memory (Capability.TAMPER)."""
     lasting: bool = False
     """Whether somebody permitted, for this very box, what cannot be undone."""
 

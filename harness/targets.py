@@ -80,6 +80,7 @@ def open_target(
             history=history,
             console_shell=console_shell,
             recover=holding.recover,
+            tamper=holding.tamper,
             # A throwaway copy forgets everything; a box that was reflashed keeps its fuses.
             lasting=lasting is not None or (fresh and not isinstance(chosen, BenchConfig)),
         )

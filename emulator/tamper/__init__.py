@@ -1,0 +1,1 @@
+"""Changing live secure memory, through QEMU's gdb stub (``harness.tamper`` says what for)."""

@@ -124,6 +124,11 @@ def open_box(serial: str, image: Image, *, by: Deadline) -> Box:
     return box
 
 
+def hardware_unique_key(box: Box) -> Secret:
+    """The 16 bytes in the box's secure flash. Raises RigError when its files are damaged."""
+    return _huk(box.directory)
+
+
 def remove_box(serial: str, *, by: Deadline) -> None:
     """Its disks, its keys, its identity. Only for a box that nobody holds; RigError names who."""
     home = cache_root() / "boxes"

@@ -7,12 +7,13 @@ import re
 from collections.abc import Callable, Mapping
 
 from emulator import registry, run_dir
-from emulator.box_store import Box, open_box, write_environment
+from emulator.box_store import Box, hardware_unique_key, open_box, write_environment
 from emulator.build import ensure_image
 from emulator.kept import KeptRig
 from emulator.owner import OwnerLock
 from emulator.profiles import CURRENT, profile_named
 from emulator.rig import EmulatorRig
+from emulator.ta_key import ta_encryption_key
 from emulator.tamper.live import LiveTamper
 from harness.capability import Capability
 from harness.console import SerialConsole
@@ -181,12 +182,27 @@ def _password(box: Box) -> Callable[[], Secret] | None:
     return lambda: Secret(b"root")
 
 
+def firmware_of(
+    *,
+    serial: str,
+    by: Deadline,
+    profile: str = CURRENT.name,
+    progress: Callable[[str], None] = lambda what: None,
+) -> Firmware:
+    """What comes with the firmware of this box, which is not switched on for it."""
+    return firmware(open_box(serial, ensure_image(profile, archive=None, progress=progress), by=by))
+
+
 def firmware(box: Box) -> Firmware:
     image = box.image
+    encrypts = profile_named(image.profile).optee.get("CFG_ENCRYPT_TA") == "y"
     return Firmware(
         version=image.optee_version,
         devkit=image.devkit,
         ta_signing_key=image.ta_key,
+        ta_encryption_key=(
+            ta_encryption_key(hardware_unique_key(box), image.ta_key) if encrypts else None
+        ),
         golden_tee=image.golden_tee,
         image_digest=image.digest,
         manifest=image.manifest,

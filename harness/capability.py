@@ -24,6 +24,8 @@ class Capability(Enum):
     """Trusted Applications are loaded from files in the normal world and checked on loading."""
     TA_DEVKIT = "ta-devkit"
     """A TA dev kit and signing key for this box's firmware are at hand on the host."""
+    TA_ENCRYPTION = "ta-encryption"
+    """The key that this box's TEE decrypts TAs with is at hand on the host."""
     GOLDEN = "golden"
     """The golden measurement of this box's OP-TEE core is at hand on the host."""
     OWN_HUK = "own-huk"

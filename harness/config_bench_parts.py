@@ -11,6 +11,7 @@ from harness.config_secret import read_source
 from harness.config_table import Table
 from harness.console_login import ConsoleLogin
 from harness.secret import Secret
+from harness.ta_key_file import read_ta_key
 from harness.target import Firmware, Layout
 
 _DIGEST = re.compile(r"[0-9a-fA-F]{64}")
@@ -83,6 +84,7 @@ def read_firmware(table: Table | None) -> Firmware:
         version=table.text_or("version", ""),
         devkit=here("devkit"),
         ta_signing_key=here("ta_signing_key"),
+        ta_encryption_key=read_ta_key(here("ta_encryption_key")),
         golden_tee=bytes.fromhex(golden) if golden else None,
         image_digest=table.text_or("image_digest", ""),
         manifest=here("manifest"),

@@ -59,6 +59,8 @@ def probe(
         found.add(Capability.CONSOLE_LOGIN)
     if firmware.devkit is not None and firmware.ta_signing_key is not None:
         found.add(Capability.TA_DEVKIT)
+    if firmware.ta_encryption_key is not None:
+        found.add(Capability.TA_ENCRYPTION)
     if firmware.golden_tee is not None:
         found.add(Capability.GOLDEN)
     log = logging.getLogger(f"harness.probe.{holding.vitals.target}")

@@ -20,6 +20,9 @@ _REMEDIES = {
     " tee-supplicant running on the box",
     Capability.TA_DEVKIT: "no enclave can be built for this firmware: needs its maker's TA dev kit"
     " and signing key, named in the target's entry; or name a signed .ta file in the plan",
+    Capability.TA_ENCRYPTION: "no enclave can be encrypted for it: needs OP-TEE built with"
+    " CFG_ENCRYPT_TA=y (upstream since 3.8), and this box's key in a file, named in the target's"
+    " entry (ta_encryption_key)",
     Capability.GOLDEN: "a measurement has nothing to be compared with: needs the value computed"
     " from the firmware's tee.elf, named in the target's entry or in the plan",
     Capability.OWN_HUK: "keys in the TEE are not the box's own: needs a hardware unique key (fuses,"

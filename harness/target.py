@@ -18,6 +18,7 @@ from harness.deadline import Deadline
 from harness.errors import MissingCapability
 from harness.history import History
 from harness.remedies import remedy
+from harness.secret import Secret
 from harness.serial_health import SerialHealth
 from harness.tamper import Tamper
 
@@ -163,6 +164,8 @@ class Firmware:
     devkit: Path | None = None
     """TA dev kit of the same OP-TEE build (``export-ta_arm64``)."""
     ta_signing_key: Path | None = None
+    ta_encryption_key: Secret | None = None
+    """What this very box's TEE decrypts TAs with (32 bytes, from its hardware unique key)."""
     golden_tee: bytes | None = None
     """SHA-256 of the OP-TEE core's code and constants, computed from its ELF file (32 bytes)."""
     image_digest: str = ""

@@ -25,7 +25,7 @@ from harness.history import History
 from harness.holding import Holding
 from harness.probe import probe
 from harness.ssh import SshShell
-from harness.target import Target, World
+from harness.target import Firmware, Target, World
 
 
 def _silent(what: str) -> None:
@@ -88,6 +88,26 @@ def open_target(
         log = logging.getLogger(f"harness.targets.{name}")
         log.info("%s is ready after %.3f s", holding.serial, seconds)
         yield target
+
+
+def firmware_of(
+    name: str = "emulator",
+    *,
+    serial: str | None = None,
+    by: Deadline,
+    config: Path | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Firmware:
+    """What is at hand of a target's firmware: dev kit, keys. Opens no box; an emulated one's image
+    is built when it is not there. Raises Misuse and BadInput, RigError when a build fails."""
+    chosen = choose(name, config)
+    if isinstance(chosen, BenchConfig):
+        return chosen.firmware
+    from emulator.opening import firmware_of as of_emulator  # as in _hold
+
+    asked = serial or chosen.serial
+    told = progress or _silent
+    return of_emulator(serial=asked, profile=chosen.profile, by=by, progress=told)
 
 
 def _console_shell(holding: Holding, history: History) -> ConsoleShell | None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from uuid import UUID
 
 from harness.deadline import Deadline
-from harness.errors import BadInput, IntegrityFailure
+from harness.errors import BadInput, DeviceRefused, IntegrityFailure, TrustBoxError
 from harness.target import Target
 from harness.tee import TeeClient, TeeSession
+from provisioning.enclave_format import RSAPublicKey, take_apart
 from provisioning.enclave_image import EnclaveImage, parse, parse_headers
+from provisioning.enclave_verify import signer_of
 
 MOST_ENCLAVES = 500
 """Files that ``installed`` looks at; a box has some dozens."""
@@ -46,6 +48,8 @@ class Installed:
     size: int
     image: EnclaveImage | None
     fault: str = ""
+    signer: str | None = None
+    """Whose signature the headers bear, of the keys that ``installed`` was given."""
 
     @property
     def digest(self) -> bytes | None:
@@ -88,8 +92,35 @@ class EnclaveSession:
             raise IntegrityFailure(f"{self._target.name} does not hold the enclave {uuid} as given")
         return image
 
-    def installed(self, *, by: Deadline) -> tuple[Installed, ...]:
-        """The files in the TA directory that are named like a TA, by UUID."""
+    def install_proven(self, uuid: UUID, data: bytes, *, by: Deadline) -> EnclaveImage:
+        """Install it and open it once, so that the box's TEE itself has said yes to it.
+
+        If the TEE refuses (TeeRefused), or anything else fails, the file is as it was before. The
+        TEE remembers a version that it has loaded: there is no way back below it.
+        """
+        path, before = self.path(uuid), None
+        with suppress(DeviceRefused):
+            before = self._target.shell.read(path, by=by)
+        try:
+            image = self.install(uuid, data, by=by)
+            with self.open(uuid, by=by):
+                return image
+        except TrustBoxError:
+            # On the way out of another error, which must be the one that is seen.
+            with suppress(TrustBoxError):
+                if before is None:
+                    self._target.shell.run("rm", "-f", "--", path, by=by)
+                else:
+                    self._target.shell.write(path, before, by=by, mode=0o444)
+            raise
+
+    def installed(
+        self, *, signers: Mapping[str, RSAPublicKey] | None = None, by: Deadline
+    ) -> tuple[Installed, ...]:
+        """The files in the TA directory that are named like a TA, by UUID.
+
+        ``signers``: keys by name, to tell whose signature a file bears (its contents unseen).
+        """
         done = self._target.shell.run(
             "sh", "-c", _LIST, "sh", self._target.layout.ta_directory, str(_HEAD), by=by
         )
@@ -97,7 +128,9 @@ class EnclaveSession:
         if len(lines) > MOST_ENCLAVES:
             raise IntegrityFailure(f"{self._target.name} has more than {MOST_ENCLAVES} enclaves")
         found = [match for line in lines if (match := _LINE.fullmatch(line))]
-        return tuple(sorted((_read(match) for match in found), key=lambda one: one.uuid))
+        return tuple(
+            sorted((_read(match, signers or {}) for match in found), key=lambda one: one.uuid)
+        )
 
     @contextmanager
     def open(self, uuid: UUID, *, by: Deadline) -> Iterator[TeeSession]:
@@ -124,7 +157,7 @@ class EnclaveSession:
         return posixpath.join(self._target.layout.ta_directory, f"{uuid}.ta")
 
 
-def _read(match: re.Match[str]) -> Installed:
+def _read(match: re.Match[str], signers: Mapping[str, RSAPublicKey]) -> Installed:
     uuid, size, head = UUID(match[1]), int(match[2]), bytes.fromhex(match[3])
     name = f"{uuid}.ta"
     try:
@@ -133,4 +166,5 @@ def _read(match: re.Match[str]) -> Installed:
             return Installed(uuid, size, None, f"{name}: it is enclave {image.uuid}")
     except BadInput as error:
         return Installed(uuid, size, None, str(error))
-    return Installed(uuid, size, image)
+    signer = signer_of(take_apart(head, size=size, where=name), signers)
+    return Installed(uuid, size, image, signer=signer)

@@ -159,7 +159,8 @@ class Token:
         return utils.encode_dss_signature(r, s)
 
     def sign_raw(self, id: bytes, data: bytes, mechanism: str, *, by: Deadline) -> bytes:
-        """What the mechanism gives: ecdsa (of a digest), rsa-pkcs1 (of a DigestInfo) or eddsa."""
+        """What the mechanism gives: ecdsa (of a digest), rsa-pkcs1 (of a DigestInfo),
+        rsa-pss-sha256 (of a digest; salt of 32 bytes) or eddsa."""
         found = self._caller.call(
             "sign", doing="signing in the token", by=by, id=id, digest=data, mechanism=mechanism
         )

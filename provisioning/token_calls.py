@@ -11,7 +11,7 @@ from typing import Any
 
 import pkcs11
 from asn1crypto.core import PrintableString
-from pkcs11 import Attribute, CertificateType, KeyType, Mechanism, MechanismFlag, ObjectClass
+from pkcs11 import MGF, Attribute, CertificateType, KeyType, Mechanism, MechanismFlag, ObjectClass
 from pkcs11.util.ec import encode_named_curve_parameters
 
 from provisioning.token_ckr import RefusedCall, ckr_name
@@ -31,9 +31,11 @@ _PUBLIC = {
     "rsa": {"modulus": Attribute.MODULUS, "exponent": Attribute.PUBLIC_EXPONENT},
 }
 _SIGNS = {
-    "ecdsa": Mechanism.ECDSA,
-    "rsa-pkcs1": Mechanism.RSA_PKCS,
-    "eddsa": Mechanism.EDDSA,
+    "ecdsa": (Mechanism.ECDSA, None),
+    "rsa-pkcs1": (Mechanism.RSA_PKCS, None),
+    # Of a digest, with a salt as long as that: what OP-TEE's signed headers have.
+    "rsa-pss-sha256": (Mechanism.RSA_PKCS_PSS, (Mechanism.SHA256, MGF.SHA256, 32)),
+    "eddsa": (Mechanism.EDDSA, None),
 }
 _MOST_OBJECTS = 100
 
@@ -167,7 +169,9 @@ class TokenCalls:
         chosen = _SIGNS.get(mechanism)
         if chosen is None:
             raise Malformed("no such mechanism")
-        return bytes(self._one("private", id).sign(digest, mechanism=chosen))
+        way, parameter = chosen
+        made = self._one("private", id).sign(digest, mechanism=way, mechanism_param=parameter)
+        return bytes(made)
 
     def store_certificate(self, id: bytes, label: str, subject: bytes, value: bytes) -> None:
         self._open_session().create_object(

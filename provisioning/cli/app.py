@@ -21,6 +21,7 @@ from provisioning.cli import (
     plans,
     provision,
     shell,
+    ta,
     targets,
 )
 
@@ -48,6 +49,7 @@ def build() -> typer.Typer:
     app.add_typer(boot.app, name="boot")
     app.add_typer(plans.app, name="plan")
     app.add_typer(ca.app, name="ca")
+    app.add_typer(ta.app, name="ta")
     app.add_typer(targets.app, name="targets")
     enroll.register(app)
     for entry in sorted(metadata.entry_points(group="trustbox.commands"), key=lambda e: e.name):

@@ -10,9 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.deadline import Deadline
 from harness.errors import BadInput
 from provisioning.enclave_golden import golden_ta
 from provisioning.enclave_image import HEADERS, Kind, parse, parse_headers
+from provisioning.enclave_make import signed_subkey
+from tests.unit.ta_parts import Signs
 
 ENCLAVE = UUID("e4a0f3d6-7c1b-4c52-9b8e-5d2f6a7c8b90")
 BODY = b"\x7fELF" + bytes(range(256)) * 40
@@ -101,7 +104,8 @@ def test_garbage_is_refused_and_never_crashes(data: bytes, size: int) -> None:
 
 
 def test_headers_that_never_end_are_refused() -> None:
-    subkey = struct.pack("<IIIIHH", 0x4F545348, 3, 36, 0x70414930, 32, 256) + bytes(288 + 36)
+    signer, by = Signs("box"), Deadline.after(60)
+    subkey = signed_subkey(signer.public_key, uuid=ENCLAVE, signer=signer, name_size=0, by=by)
 
     with pytest.raises(BadInput) as caught:
         parse_headers((subkey * 60)[:HEADERS], size=1 << 20)

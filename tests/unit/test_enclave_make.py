@@ -1,0 +1,177 @@
+"""TA files are made so that they verify, and what was changed in one afterwards is seen."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.deadline import Deadline
+from harness.errors import BadInput, IntegrityFailure, Misuse
+from harness.secret import Secret
+from provisioning.enclave_format import Algorithm, take_apart
+from provisioning.enclave_image import Kind, parse, payload
+from provisioning.enclave_make import (
+    Chain,
+    Sealing,
+    child_uuid,
+    opened_ta,
+    resigned_ta,
+    signed_subkey,
+    signed_ta,
+)
+from provisioning.enclave_verify import FAIL, PASS, UNKNOWN, checks, signer_of
+from tests.unit.ta_parts import ELF, ENCLAVE, Signs
+
+BOX_KEY = Secret(bytes(range(32)))
+SPACE = UUID("f1a4a2d8-2b0e-4f0c-9d3a-0b8f1f3c7a55")
+
+
+BOX, VENDOR = Signs("box"), Signs("vendor")
+BY = Deadline.after(600)
+
+
+def made(sealed: bool = False, **options: object) -> bytes:
+    chosen: dict[str, object] = {"uuid": ENCLAVE, "signer": BOX, "version": 7, "by": BY} | options
+    return signed_ta(ELF, sealing=Sealing(BOX_KEY) if sealed else None, **chosen)  # type: ignore[arg-type]
+
+
+def subkey(**options: object) -> bytes:
+    chosen: dict[str, object] = {"uuid": SPACE, "signer": BOX, "name_size": 16, "by": BY} | options
+    return signed_subkey(VENDOR.public_key, **chosen)  # type: ignore[arg-type]
+
+
+def failed(data: bytes, **options: object) -> set[str]:
+    """The checks that fail, with the box's key."""
+    found = checks(data, BOX.public_key, encryption_key=BOX_KEY, **options)  # type: ignore[arg-type]
+    return {one.check for one in found if one.outcome == FAIL}
+
+
+@pytest.mark.parametrize("algorithm", list(Algorithm))
+@pytest.mark.parametrize("sealed", [False, True], ids=["clear", "encrypted"])
+def test_what_was_signed_verifies(algorithm: Algorithm, sealed: bool) -> None:
+    data = made(sealed, algorithm=algorithm)
+
+    assert failed(data, uuid=ENCLAVE) == set()
+    assert parse(data).version == 7
+    assert opened_ta(data, key=BOX_KEY, where="it")[1] == ELF
+
+
+def test_an_encrypted_one_shows_nothing_of_its_contents_and_is_new_each_time() -> None:
+    one, other = made(sealed=True), made(sealed=True)
+
+    assert parse(one).kind is Kind.ENCRYPTED
+    assert ELF[:64] not in one
+    assert one[-64:] != other[-64:]
+
+
+def test_another_s_signature_is_seen() -> None:
+    assert failed(made(signer=VENDOR)) == {"signature"}
+
+
+def test_another_encryption_key_is_seen() -> None:
+    other = signed_ta(ELF, uuid=ENCLAVE, signer=BOX, sealing=Sealing(Secret(bytes(32))), by=BY)
+
+    assert failed(other) == {"contents"}
+
+
+def test_without_the_key_encrypted_contents_are_unknown_not_passed() -> None:
+    found = {c.check: c.outcome for c in checks(made(sealed=True), BOX.public_key)}
+
+    assert (found["contents"], found["signature"]) == (UNKNOWN, PASS)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data(), st.booleans())
+def test_no_flipped_bit_goes_unseen(data: st.DataObject, sealed: bool) -> None:
+    good = made(sealed)
+    bit = data.draw(st.integers(0, len(good) * 8 - 1))
+    bad = bytearray(good)
+    bad[bit // 8] ^= 1 << bit % 8
+    try:
+        seen = failed(bytes(bad), uuid=ENCLAVE)
+    except BadInput:
+        return
+
+    assert seen
+
+
+@pytest.mark.parametrize("sealed", [False, True], ids=["clear", "encrypted"])
+@pytest.mark.parametrize("change", [{}, {"version": 9}, {"algorithm": Algorithm.PKCS1}])
+def test_one_signed_again_is_the_other_key_s_and_has_the_same_contents(
+    sealed: bool, change: dict[str, object]
+) -> None:
+    again = resigned_ta(made(sealed), signer=VENDOR, key=BOX_KEY, by=BY, **change)  # type: ignore[arg-type]
+
+    assert opened_ta(again, key=BOX_KEY, where="it")[1] == ELF
+    assert parse(again).version == change.get("version", 7)
+    assert failed(again) == {"signature"}
+    found = checks(again, VENDOR.public_key, encryption_key=BOX_KEY)
+    assert {one.outcome for one in found} == {PASS}
+
+
+def test_an_encrypted_one_is_signed_again_without_its_key_when_nothing_else_changes() -> None:
+    again = resigned_ta(made(sealed=True), signer=VENDOR, by=BY)
+
+    assert failed(again) == {"signature"}
+    with pytest.raises(Misuse, match="is encrypted"):
+        resigned_ta(made(sealed=True), signer=VENDOR, version=8, by=BY)
+
+
+def test_a_damaged_one_gets_no_new_signature() -> None:
+    good = made()
+    with pytest.raises(IntegrityFailure):
+        resigned_ta(good[:-1] + b"\xaa", signer=VENDOR, by=BY)
+
+
+def test_a_chain_of_subkeys_leads_from_the_box_s_key_to_the_enclave() -> None:
+    name = "app"
+    data = made(uuid=child_uuid(SPACE, name), signer=VENDOR, chain=Chain(subkey(), name))
+
+    assert failed(data) == set()
+    assert payload(data) == ELF
+    assert signer_of(take_apart(data, size=len(data)), {"box": BOX.public_key}) == "box"
+    assert signer_of(take_apart(data, size=len(data)), {"x": VENDOR.public_key}) is None
+
+
+def test_a_subkey_signs_nothing_outside_of_its_name_space() -> None:
+    with pytest.raises(Misuse, match=r"is [0-9a-f-]+, not"):
+        made(signer=VENDOR, chain=Chain(subkey(), "app"))
+
+
+def test_a_name_that_was_changed_in_a_chain_is_seen() -> None:
+    data = made(uuid=child_uuid(SPACE, "app"), signer=VENDOR, chain=Chain(subkey(), "app"))
+    at = data.index(b"app\0")
+
+    assert failed(data[:at] + b"apq" + data[at + 3 :]) == {"name"}
+
+
+def test_a_subkey_below_one_without_depth_is_seen() -> None:
+    inner = signed_subkey(
+        BOX.public_key,
+        uuid=child_uuid(SPACE, "sub"),
+        signer=VENDOR,
+        name_size=8,
+        max_depth=0,
+        chain=Chain(subkey(max_depth=0), "sub"),
+        by=BY,
+    )
+
+    assert any(
+        "depth 0 below 0" in c.why and c.outcome == FAIL for c in checks(inner, BOX.public_key)
+    )
+
+
+@pytest.mark.parametrize("version", [1 << 32, -1], ids=["too large", "negative"])
+def test_a_version_that_does_not_fit_is_refused(version: int) -> None:
+    with pytest.raises(BadInput) as caught:
+        made(version=version)
+
+    assert caught.value.key == "version"
+
+
+def test_what_is_no_elf_file_is_not_signed() -> None:
+    with pytest.raises(BadInput, match="an ELF file"):
+        signed_ta(b"#!/bin/sh\n", uuid=ENCLAVE, signer=BOX, by=BY)

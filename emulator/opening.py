@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from emulator import registry, run_dir
 from emulator.box_store import Box, hardware_unique_key, open_box, write_environment
 from emulator.build import ensure_image
+from emulator.flash_seen import flash_seen
 from emulator.kept import KeptRig
 from emulator.owner import OwnerLock
 from emulator.profiles import CURRENT, profile_named
@@ -171,6 +172,7 @@ def _holding(
         evidence_level=EvidenceLevel.FUNCTIONAL,
         rig_capabilities=CAPABILITIES | ({Capability.TAMPER} if tamper else set()),
         tamper=tamper,
+        boot_seen=lambda: flash_seen(box),
         console_login=ConsoleLogin("root", _password(box)),
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.boot_seen import BootSeen
 from harness.capability import Capability
 from harness.console_login import ConsoleLogin
 from harness.secret import Secret
@@ -51,3 +52,5 @@ class Holding:
     """See ``Target.recover``."""
     tamper: Tamper | None = None
     """See ``Target.tamper``; with it the rig promises Capability.TAMPER."""
+    boot_seen: Callable[[], BootSeen] | None = None
+    """See ``Target.boot_seen``."""

@@ -13,6 +13,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
+from harness.boot_seen import BootSeen
 from harness.capability import Capability
 from harness.deadline import Deadline
 from harness.errors import MissingCapability
@@ -195,6 +196,8 @@ class Target:
     helps. None: the rig has nothing better than off, on and restore."""
     tamper: Tamper | None = None
     """Changes live secure memory (Capability.TAMPER)."""
+    boot_seen: Callable[[], BootSeen] | None = None
+    """What the rig can tell of the box's boot; None: ask the box."""
     lasting: bool = False
     """Whether somebody permitted, for this very box, what cannot be undone."""
 

@@ -81,6 +81,7 @@ def open_target(
             console_shell=console_shell,
             recover=holding.recover,
             tamper=holding.tamper,
+            boot_seen=holding.boot_seen,
             # A throwaway copy forgets everything; a box that was reflashed keeps its fuses.
             lasting=lasting is not None or (fresh and not isinstance(chosen, BenchConfig)),
         )

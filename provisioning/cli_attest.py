@@ -6,29 +6,41 @@ Exit status 0 for a good verdict, 7 for a refused one; others as in ``harness/er
 from __future__ import annotations
 
 import json
-import os
+import threading
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from harness.deadline import Deadline
-from harness.errors import BadInput, IntegrityFailure
+from harness.errors import IntegrityFailure
 from harness.target import Target
+from provisioning.appraisal import ATTESTING_SECONDS, Appraisal, Moved, appraise, watch
 from provisioning.cli.options import AsJson, Serial, TargetName, TargetsFile, opened, to_stderr
-from provisioning.evidence import AttestationKey, Evidence
-from provisioning.policy import Check, Policy
-from provisioning.verdict import Outcome, Verdict, verify
+from provisioning.pinned import read_pin
+from provisioning.policy_file import DEFAULT, read_policy
+from provisioning.verdict import Finding, Outcome, Verdict
 
-ATTESTING_SECONDS = 120.0
-LARGEST_KEPT = 1 << 20
-"""Characters of a file with pinned evidence; a record takes some 20,000."""
 _COLOURS = {
     Outcome.PASS: "green",
     Outcome.FAIL: "red",
     Outcome.ABSENT: "yellow",
     Outcome.UNKNOWN: "yellow",
 }
+PolicyPath = Annotated[
+    Path,
+    typer.Option(
+        help=f"What must hold. Without it: {DEFAULT.name} of the package, which you copy."
+    ),
+]
+PinPath = Annotated[
+    Path | None,
+    typer.Option(
+        help="What was kept of the enrolment: the key to expect, and from attest --json also the"
+        " TA files and the sealed counter."
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -40,78 +52,112 @@ def attest(
     target: TargetName = "emulator",
     serial: Serial = None,
     config: TargetsFile = None,
-    pin: Annotated[
-        Path | None, typer.Option(help="Record or evidence of the enrolment: the key to expect.")
+    pin: PinPath = None,
+    policy: PolicyPath = DEFAULT,
+    period: Annotated[
+        float | None,
+        typer.Option(
+            "--watch",
+            min=1.0,
+            help="Look again every so many seconds until Ctrl-C, and tell which check moved.",
+        ),
     ] = None,
+    tee_only: Annotated[
+        bool, typer.Option(help="The TEE's measurements alone: writes nothing, and is quickest.")
+    ] = False,
+    timings: Annotated[bool, typer.Option(help="Tell where the time went.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure a box's TEE with a fresh nonce and judge the answer.
+    """Measure a box's TEE with a fresh nonce, look at the rest of the box, and judge the answers.
 
     The golden measurement comes with the box's firmware. Without --pin any attestation key will
     do: the verdict then says so, and the evidence holds the key for you to pin.
+
+    Nothing on the box changes, but for a moment a TA lies in its TA directory that it must refuse.
+    With --watch each look is a line (with --json an object a line), and the exit status is that of
+    the last look.
     """
     pinned = read_pin(pin) if pin else None
+    asked = read_policy(policy)
+    began = time.monotonic()
     with opened(target, serial, config, progress=to_stderr) as box:
-        evidence, verdict = appraise(box, pinned, by=Deadline.after(ATTESTING_SECONDS))
-    if as_json:
-        typer.echo(json.dumps({"evidence": evidence.to_dict(), "verdict": verdict.to_dict()}))
-    else:
-        show(box, evidence, verdict)
-    if not verdict.ok:
+        if period is not None:
+            good = True
+            for look, moves in watch(box, asked, pinned, period=period, stop=threading.Event()):
+                good = look.verdict.ok
+                _show_look(box, look, moves, as_json=as_json)
+        else:
+            opening = time.monotonic() - began
+            look = appraise(
+                box, asked, pinned, by=Deadline.after(ATTESTING_SECONDS), tee_only=tee_only
+            )
+            good = look.verdict.ok
+            if as_json:
+                typer.echo(json.dumps(look.to_dict()))
+            else:
+                show(box, look)
+            if timings:
+                to_stderr(_timings(look, opening))
+    if not good:
         raise typer.Exit(IntegrityFailure.exit_status)
 
 
-def appraise(
-    target: Target, pinned: AttestationKey | None, *, by: Deadline
-) -> tuple[Evidence, Verdict]:
-    """Evidence for a nonce made now, and the verdict on it by what is known about this box."""
-    from provisioning.trustbox import TrustBox
-
-    nonce = os.urandom(32)
-    with TrustBox(target) as box:
-        evidence = box.integrity.attest(nonce, by=by)
-    policy = Policy(
-        nonce=nonce,
-        tee_memory=target.firmware.golden_tee,
-        level=target.evidence_level,
-        key=pinned,
-        require=frozenset({Check.HUK}),
-    )
-    return evidence, verify(evidence, policy)
-
-
-def read_pin(path: Path) -> AttestationKey:
-    """The key in what was kept of an enrolment: evidence, the output of ``attest --json``, or a
-    provisioning record. Raises BadInput."""
-    try:
-        with path.open(encoding="utf-8") as file:
-            # One more than allowed, so that a longer file is refused instead of cut.
-            kept = file.read(LARGEST_KEPT + 1)
-        found = json.loads(kept)
-    except (OSError, ValueError, RecursionError) as error:
-        raise BadInput(
-            where=str(path), key="the file", value=str(error), expected="evidence as JSON"
-        ) from error
-    for way in (("attestation", "evidence", "value"), ("evidence",)):
-        if (inside := _inside(found, way)) is not None:
-            return Evidence.from_dict(inside).key
-    return Evidence.from_dict(found).key
-
-
-def _inside(found: object, way: tuple[str, ...]) -> object:
-    for name in way:
-        found = found.get(name) if isinstance(found, dict) else None
-    return found
-
-
-def show(target: Target, evidence: Evidence, verdict: Verdict) -> None:
+def show(target: Target, look: Appraisal) -> None:
     """The verdict as a table for people: a line for each check, then what it is about."""
+    show_findings(look.verdict)
+    if (evidence := look.examination.evidence) is not None:
+        typer.echo(f"attestation key   {evidence.key.fingerprint}")
+        typer.echo(f"TEE measurement   {evidence.tee_memory.digest.hex()}")
+        typer.echo(f"TEE UUID          {evidence.tee_uuid or 'not told'}")
+    typer.echo(summary(target, look))
+
+
+def show_findings(verdict: Verdict) -> None:
     for finding in verdict.findings:
         outcome = typer.style(f"{finding.outcome.value:8}", fg=_COLOURS[finding.outcome])
-        required = "required" if finding.required else ""
-        typer.echo(f"{finding.check.value:27} {outcome} {required:9} {finding.why}")
-    typer.echo(f"attestation key   {evidence.key.fingerprint}")
-    typer.echo(f"TEE measurement   {evidence.tee_memory.digest.hex()}")
-    typer.echo(f"TEE UUID          {evidence.tee_uuid or 'not told'}")
-    good = "good" if verdict.ok else "REFUSED"
-    typer.echo(f"{target.name} {target.serial}: {good} (evidence level: {verdict.level.value})")
+        typer.echo(f"{finding.check.value:27} {outcome} {_weight(finding):9} {finding.why}")
+
+
+def summary(target: Target, look: Appraisal) -> str:
+    good = "good" if look.verdict.ok else "REFUSED"
+    level = look.verdict.level.value
+    return f"{target.name} {target.serial}: {good} (evidence level: {level})"
+
+
+def _weight(finding: Finding) -> str:
+    if finding.required:
+        return "required"
+    return "tolerated" if finding.tolerated else ""
+
+
+def _show_look(target: Target, look: Appraisal, moves: tuple[Moved, ...], *, as_json: bool) -> None:
+    if as_json:
+        names = [
+            {"check": m.check.value, "before": m.before.value, "after": m.after.outcome.value}
+            for m in moves
+        ]
+        typer.echo(json.dumps({"at": round(look.at, 3), "moved": names, **look.to_dict()}))
+        return
+    clock = time.strftime("%H:%M:%S", time.localtime(look.at))
+    typer.echo(f"{clock} {summary(target, look)}")
+    told = [
+        f"{m.check.value}: {m.before.value} → {_outcome(m.after)}: {m.after.why}" for m in moves
+    ]
+    if not moves:
+        told = [f"{f.check.value}: {_outcome(f)}: {f.why}" for f in look.verdict.refusals]
+    for line in told:
+        typer.echo(f"         {line}")
+
+
+def _outcome(finding: Finding) -> str:
+    return typer.style(finding.outcome.value, fg=_COLOURS[finding.outcome])
+
+
+def _timings(look: Appraisal, opening: float) -> str:
+    found = look.examination
+    share = 100 * found.tee_seconds / found.seconds
+    return (
+        f"opening {opening:.3f} s; attesting {found.seconds:.3f} s, of which the TEE measured and"
+        f" signed for {found.tee_seconds:.3f} s ({share:.0f} %) and looking at the rest took"
+        f" {found.observing_seconds:.3f} s"
+    )

@@ -1,7 +1,12 @@
-"""``box.integrity``: what the box's TEE measures of itself. Judging it is ``verdict.verify``'s."""
+"""``box.integrity``: what the box's TEE measures of itself, and what else can be seen of the box.
+Judging it is ``verdict.verify``'s."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from harness.capability import Capability
@@ -13,7 +18,34 @@ from harness.tee_codes import TeeCode
 from provisioning.attestation import PTA, AttestationPta, split
 from provisioning.device_id import tee_uuid
 from provisioning.evidence import NONCE_SIZES, AttestationKey, EnclaveEvidence, Evidence, Signed
+from provisioning.observe import observe
+from provisioning.observed import Observed, TeeAnswer
 from provisioning.sample_enclave import MEASURE_SELF, SampleEnclave
+
+_OF_STORAGE = (
+    TeeCode.CORRUPT_OBJECT,
+    TeeCode.CORRUPT_OBJECT_2,
+    TeeCode.STORAGE_NOT_AVAILABLE,
+    TeeCode.STORAGE_NOT_AVAILABLE_2,
+    TeeCode.SECURITY,
+)
+"""With these the PTA answers when its key cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """All that can be known of a box now. ``evidence`` None: the TEE could not give any, for
+    ``refused``; what it is for is then in ``observed``.
+
+    ``tee_seconds`` is the time of the calls in which the TEE measured and signed, of ``seconds``.
+    """
+
+    evidence: Evidence | None
+    observed: Observed
+    refused: TeeRefused | None
+    seconds: float
+    tee_seconds: float
+    observing_seconds: float
 
 
 class IntegritySession:
@@ -21,6 +53,7 @@ class IntegritySession:
 
     def __init__(self, target: Target) -> None:
         self._target = target
+        self._measuring = 0.0
 
     def attest(
         self,
@@ -39,32 +72,110 @@ class IntegritySession:
         Raises MissingCapability without the attestation PTA, Misuse for a nonce of another size. A
         box's first attestation makes its key: allow it half a minute.
         """
-        if len(nonce) not in NONCE_SIZES:
-            raise Misuse(f"the nonce has {len(nonce)} bytes; it needs 16 to 64")
+        _check(nonce)
         self._target.require(Capability.ATTESTATION)
         with TeeClient.open(self._target, by=by) as client:
-            with client.open_session(PTA, by=by) as session:
-                pta = AttestationPta(session)
-                key, algorithm = pta.key(by=by)
-                memory = pta.tee_memory(nonce, key, by=by)
-                identity = _identity(pta, enclave, nonce, key, by) if enclave else None
-            about = None
-            if enclave is not None:
-                measured = None
-                if identity is not None and measures is not None:
-                    with client.open_session(enclave, by=by) as session:
-                        answer = SampleEnclave(session).measure_self(nonce, by=by, command=measures)
-                        measured = split(answer, key)
-                about = EnclaveEvidence(enclave, measured, identity)
-            return Evidence(
-                nonce=nonce,
-                level=self._target.evidence_level,
-                algorithm=algorithm,
-                key=key,
-                tee_memory=memory,
-                enclave=about,
-                tee_uuid=tee_uuid(client, by=by),
+            return self._attest(client, nonce, by, enclave, measures)
+
+    def examine(
+        self,
+        nonce: bytes,
+        *,
+        by: Deadline,
+        enclave: UUID | None = None,
+        measures: int | None = MEASURE_SELF,
+        counter_command: int | None = None,
+        since: float = 0.0,
+        tee_only: bool = False,
+    ) -> Examination:
+        """``attest``, and everything else that can be seen (``provisioning.observe``).
+
+        A TA that the TEE must refuse lies on the box's disk for a moment. ``counter_command``: the
+        number of the enclave's command that tells its sealed counter. ``since``: the console's mark
+        (monotonic seconds). ``tee_only`` leaves out everything but ``attest``. A box without the
+        attestation PTA gives no evidence, and no error.
+        """
+        _check(nonce)
+        began, self._measuring = time.monotonic(), 0.0
+        with self._client(by) as client:
+            observed = (
+                Observed()
+                if tee_only
+                else observe(
+                    self._target,
+                    client,
+                    by=by,
+                    counter_of=enclave if counter_command is not None else None,
+                    counter_command=counter_command or 0,
+                    since=since,
+                )
             )
+            observing = time.monotonic() - began
+            evidence = refused = None
+            if client is not None and Capability.ATTESTATION in self._target.capabilities:
+                try:
+                    evidence = self._attest(client, nonce, by, enclave, measures)
+                except TeeRefused as problem:
+                    if problem.code not in _OF_STORAGE:
+                        raise
+                    refused = problem
+                    answer = TeeAnswer(problem.code, problem.origin)
+                    observed = replace(observed, storage=answer)
+        seconds = time.monotonic() - began
+        return Examination(evidence, observed, refused, seconds, self._measuring, observing)
+
+    @contextmanager
+    def _client(self, by: Deadline) -> Iterator[TeeClient | None]:
+        if self._target.missing((Capability.TEE, Capability.AGENT)):
+            yield None
+            return
+        with TeeClient.open(self._target, by=by) as client:
+            yield client
+
+    def _attest(
+        self,
+        client: TeeClient,
+        nonce: bytes,
+        by: Deadline,
+        enclave: UUID | None,
+        measures: int | None,
+    ) -> Evidence:
+        with client.open_session(PTA, by=by) as session:
+            pta = AttestationPta(session)
+            key, algorithm = pta.key(by=by)
+            memory = self._timed(lambda: pta.tee_memory(nonce, key, by=by))
+            identity = _identity(pta, enclave, nonce, key, by) if enclave else None
+        about = None
+        if enclave is not None:
+            measured = None
+            if identity is not None and measures is not None:
+                with client.open_session(enclave, by=by) as session:
+                    sample = SampleEnclave(session)
+                    measured = self._timed(
+                        lambda: split(sample.measure_self(nonce, by=by, command=measures), key)
+                    )
+            about = EnclaveEvidence(enclave, measured, identity)
+        return Evidence(
+            nonce=nonce,
+            level=self._target.evidence_level,
+            algorithm=algorithm,
+            key=key,
+            tee_memory=memory,
+            enclave=about,
+            tee_uuid=tee_uuid(client, by=by),
+        )
+
+    def _timed(self, measure: Callable[[], Signed]) -> Signed:
+        began = time.monotonic()
+        try:
+            return measure()
+        finally:
+            self._measuring += time.monotonic() - began
+
+
+def _check(nonce: bytes) -> None:
+    if len(nonce) not in NONCE_SIZES:
+        raise Misuse(f"the nonce has {len(nonce)} bytes; it needs 16 to 64")
 
 
 def _identity(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from uuid import UUID
 
+from harness.errors import Misuse
 from harness.target import EvidenceLevel
 from provisioning.evidence import AttestationKey
 
@@ -36,12 +38,50 @@ class Check(Enum):
     """The TEE's device UUID is the expected one (asserted by the box, not signed)."""
     HUK = "huk"
     """The TEE's device UUID is not the one that an all-zero hardware unique key gives."""
+    STORAGE = "storage"
+    """The TEE reads its secure storage: what it needed of it was there and whole."""
+    STORAGE_FRESH = "storage-fresh"
+    """The enclave's sealed counter is not below the one seen before: no older storage came back."""
+    TA_FILES = "ta-files"
+    """The TA directory holds the expected files and no others (as the normal world shows it)."""
+    LOAD_ENFORCEMENT = "load-enforcement"
+    """A TA with a signature by nobody was refused, just now."""
+    BOOT_STATE = "boot-state"
+    """Each boot stage was checked before it ran."""
+    MODULE_SIGNING = "module-signing"
+    """The kernel loads signed modules only."""
+    LOCKDOWN = "lockdown"
+    """The kernel is locked down, also against root."""
+    IMA = "ima"
+    """The kernel keeps a list of measurements of what it runs."""
+    DM_VERITY = "dm-verity"
+    """The root file system lies on dm-verity."""
+    LISTENING_PORTS = "listening-ports"
+    """Nothing listens but what is expected."""
+    DEFAULT_PASSWORDS = "default-passwords"
+    """No account opens with a publicly known password, or with none."""
+    TEE_DEVICE = "tee-device"
+    """Only root and groups with a TEE's names may open the TEE's devices."""
+    SECURE_LOG = "secure-log"
+    """The console told of no panic and no abort since it was marked."""
 
 
 ALWAYS = frozenset(
     {Check.NONCE, Check.LEVEL, Check.ALGORITHM, Check.TEE_SIGNATURE, Check.TEE_MEMORY}
 )
 """Required by every policy: without one of these a verdict says nothing about the TEE."""
+
+MEASURED = frozenset(
+    {
+        *ALWAYS,
+        Check.KEY,
+        Check.ENCLAVE_MEMORY,
+        Check.ENCLAVE_MEMORY_SIGNATURE,
+        Check.ENCLAVE_IDENTITY,
+        Check.ENCLAVE_IDENTITY_SIGNATURE,
+    }
+)
+"""What the TEE signs. That it is wrong cannot be tolerated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +101,21 @@ class Policy:
     enclave_memory: bytes | None = None
     enclave_identity: bytes | None = None
     tee_uuid: UUID | None = None
+    ta_files: Mapping[str, str] | None = None
+    """File name → SHA-256 in hex: all that may be in the TA directory."""
+    counter: int | None = None
+    """The sealed counter must have at least this value."""
+    ports: frozenset[str] | None = None
+    """What may listen, as in ``Observed.ports``; an address of ``*`` stands for any."""
     require: frozenset[Check] = field(default_factory=frozenset)
+    tolerate: frozenset[Check] = field(default_factory=frozenset)
+    """Checks of which a ``fail`` is shown and does not refuse the evidence."""
+
+    def __post_init__(self) -> None:
+        never = (self.required | MEASURED) & self.tolerate
+        if never:
+            names = ", ".join(sorted(check.value for check in never))
+            raise Misuse(f"a policy cannot tolerate what it requires, nor a measurement: {names}")
 
     @property
     def required(self) -> frozenset[Check]:
@@ -74,4 +128,8 @@ class Policy:
             wanted |= {Check.ENCLAVE_IDENTITY, Check.ENCLAVE_IDENTITY_SIGNATURE}
         if self.tee_uuid is not None:
             wanted.add(Check.TEE_UUID)
+        if self.ta_files is not None:
+            wanted.add(Check.TA_FILES)
+        if self.counter is not None:
+            wanted.add(Check.STORAGE_FRESH)
         return frozenset(wanted)

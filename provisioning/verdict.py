@@ -8,7 +8,8 @@
     unknown  the policy has nothing to compare with
 
 Only ``pass`` counts as passed. A ``fail`` refuses the evidence even where the check is not
-required: what was seen to be wrong is not overlooked because nobody asked.
+required: what was seen to be wrong is not overlooked because nobody asked. The one exception is a
+check that the policy says it tolerates by name; its ``fail`` is still shown.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 from dataclasses import dataclass
-from enum import Enum
 from uuid import UUID
 
 from cryptography.exceptions import InvalidSignature
@@ -27,18 +27,15 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from harness.errors import IntegrityFailure
 from harness.target import EvidenceLevel
 from provisioning.evidence import RSA_PSS_SHA256, AttestationKey, Evidence, Signed
+from provisioning.observed import Observed
+from provisioning.outcome import Looked
+from provisioning.outcome import Outcome as Outcome
 from provisioning.policy import Check, Policy
+from provisioning.verdict_observed import OF_OBSERVED, look_at
 
 ZERO_HUK_UUID = UUID("94e9ab89-4c43-56ea-8b35-45dc07226830")
 """The TEE UUID that OP-TEE derives from 16 zero bytes (core/tee/tee_svc.c): everything that such a
 box seals can be read by anybody who has its disk."""
-
-
-class Outcome(Enum):
-    PASS = "pass"  # noqa: S105 - an outcome, not a password
-    FAIL = "fail"
-    ABSENT = "absent"
-    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +46,7 @@ class Finding:
     outcome: Outcome
     required: bool
     why: str
+    tolerated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +58,7 @@ class Verdict:
 
     @property
     def ok(self) -> bool:
-        """Every required check passed and no other one failed."""
+        """Every required check passed and no other one failed that the policy does not tolerate."""
         return not self.refusals
 
     @property
@@ -69,7 +67,7 @@ class Verdict:
         return tuple(
             finding
             for finding in self.findings
-            if finding.outcome is Outcome.FAIL
+            if (finding.outcome is Outcome.FAIL and not finding.tolerated)
             or (finding.required and finding.outcome is not Outcome.PASS)
         )
 
@@ -90,6 +88,7 @@ class Verdict:
                 finding.check.value: {
                     "outcome": finding.outcome.value,
                     "required": finding.required,
+                    "tolerated": finding.tolerated,
                     "why": finding.why,
                 }
                 for finding in self.findings
@@ -97,14 +96,34 @@ class Verdict:
         }
 
 
-def verify(evidence: Evidence, policy: Policy) -> Verdict:
-    """Judge evidence by a policy. Never raises, whatever is in the evidence."""
+def verify(evidence: Evidence | None, policy: Policy, observed: Observed | None = None) -> Verdict:
+    """Judge evidence, and what else was seen of the box, by a policy. Never raises, whatever is in
+    them. Without evidence (the TEE refused to give any) every check of it is ``absent``."""
+    looked = {
+        **(_measured(evidence, policy) if evidence else dict.fromkeys(OF_EVIDENCE, _NOT_THERE)),
+        **look_at(observed or Observed(), policy),
+    }
+    required = policy.required
+    return Verdict(
+        tuple(
+            Finding(check, *_split(looked[check], check in required, check in policy.tolerate))
+            for check in Check
+        ),
+        evidence.level if evidence else policy.level,
+    )
+
+
+def _split(looked: Looked, required: bool, tolerated: bool) -> tuple[Outcome, bool, str, bool]:
+    return looked[0], required, looked[1], tolerated
+
+
+def _measured(evidence: Evidence, policy: Policy) -> dict[Check, Looked]:
     enclave = evidence.enclave
     memory = enclave.memory if enclave else None
     identity = enclave.identity if enclave else None
     other = _other_enclave(evidence, policy)
     key, nonce = evidence.key, evidence.nonce
-    looked = {
+    return {
         Check.NONCE: _same(nonce, policy.nonce, "the nonce that was asked with"),
         Check.LEVEL: _same(evidence.level, policy.level, f"level {policy.level.value}"),
         Check.ALGORITHM: _same(evidence.algorithm, RSA_PSS_SHA256, "RSA-PSS with SHA-256"),
@@ -124,19 +143,13 @@ def verify(evidence: Evidence, policy: Policy) -> Verdict:
         Check.TEE_UUID: _same(evidence.tee_uuid, policy.tee_uuid, "the expected TEE UUID"),
         Check.HUK: _huk(evidence.tee_uuid),
     }
-    required = policy.required
-    return Verdict(
-        tuple(
-            Finding(check, looked[check][0], check in required, looked[check][1]) for check in Check
-        ),
-        evidence.level,
-    )
 
 
-_Looked = tuple[Outcome, str]
+OF_EVIDENCE = tuple(check for check in Check if check not in OF_OBSERVED)
+_NOT_THERE: Looked = (Outcome.ABSENT, "the TEE gave no evidence")
 
 
-def _same(found: object, expected: object, what: str, *, unknown: str = "") -> _Looked:
+def _same(found: object, expected: object, what: str, *, unknown: str = "") -> Looked:
     if found is None:
         return Outcome.ABSENT, "the evidence does not have it"
     if expected is None:
@@ -148,7 +161,7 @@ def _same(found: object, expected: object, what: str, *, unknown: str = "") -> _
     return (Outcome.PASS, f"it is {what}") if same else (Outcome.FAIL, f"it is not {what}")
 
 
-def _signature(key: AttestationKey, nonce: bytes, signed: Signed | None) -> _Looked:
+def _signature(key: AttestationKey, nonce: bytes, signed: Signed | None) -> Looked:
     """RSA-PSS, MGF1 and SHA-256, salt of 32 bytes, over SHA-256(nonce || digest)
     (OP-TEE core/pta/attestation.c, sign_buffer)."""
     if signed is None:
@@ -162,13 +175,13 @@ def _signature(key: AttestationKey, nonce: bytes, signed: Signed | None) -> _Loo
     return Outcome.PASS, "the signature verifies"
 
 
-def _other_enclave(evidence: Evidence, policy: Policy) -> _Looked | None:
+def _other_enclave(evidence: Evidence, policy: Policy) -> Looked | None:
     if evidence.enclave is None or policy.enclave in (None, evidence.enclave.uuid):
         return None
     return Outcome.FAIL, f"the evidence is about enclave {evidence.enclave.uuid}"
 
 
-def _huk(tee_uuid: UUID | None) -> _Looked:
+def _huk(tee_uuid: UUID | None) -> Looked:
     if tee_uuid is None:
         return Outcome.ABSENT, "the box did not tell its TEE UUID"
     if tee_uuid == ZERO_HUK_UUID:

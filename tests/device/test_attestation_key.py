@@ -9,9 +9,10 @@ import pytest
 from harness.capability import Capability
 from harness.deadline import Deadline
 from harness.target import Target
-from provisioning.cli_attest import appraise
+from provisioning.appraisal import appraise
 from provisioning.evidence import AttestationKey, Evidence
 from provisioning.policy import Check, Policy
+from provisioning.policy_file import Pinned, read_policy
 from provisioning.trustbox import TrustBox
 from provisioning.verdict import Outcome, verify
 from tests.unit import attested as unit_attested
@@ -72,6 +73,8 @@ def test_a_power_cut_keeps_the_key_and_wiped_storage_is_refused_for_another(
 def test_a_box_with_another_key_than_the_pinned_one_is_refused_by_the_command(
     target: Target, by: Deadline
 ) -> None:
-    _, verdict = appraise(target, unit_attested.public_key(), by=by)
+    pinned = Pinned(key=unit_attested.public_key())
+
+    verdict = appraise(target, read_policy(), pinned, by=by).verdict
 
     assert {finding.check for finding in verdict.refusals} == {Check.KEY}

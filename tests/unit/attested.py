@@ -10,7 +10,9 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.hashes import SHA256
 
+from harness.boot_seen import BootSeen
 from harness.target import EvidenceLevel
+from harness.tee_codes import TeeCode
 from provisioning.evidence import (
     RSA_PSS_SHA256,
     AttestationKey,
@@ -18,6 +20,7 @@ from provisioning.evidence import (
     Evidence,
     Signed,
 )
+from provisioning.observed import DeviceNode, LogSeen, Observed, TeeAnswer
 from provisioning.policy import Policy
 
 NONCE = bytes(range(32))
@@ -65,6 +68,30 @@ def evidence() -> Evidence:
     )
 
 
+TA_FILES = {"e4a0f3d6-7c1b-4c52-9b8e-5d2f6a7c8b90.ta": "5a" * 32}
+
+
+@cache
+def observed() -> Observed:
+    """All there can be seen of a box, and all of it right."""
+    return Observed(
+        ta_files=TA_FILES,
+        bad_ta=TeeAnswer(TeeCode.SECURITY, 3),
+        storage=TeeAnswer(TeeCode.ITEM_NOT_FOUND, 3),
+        counter=17,
+        boot=BootSeen("registers", True, "secure"),
+        module_signatures="Y",
+        tainted=0,
+        lockdown="integrity",
+        ima=2000,
+        verity=True,
+        ports=("tcp/0.0.0.0/22",),
+        passwords={"root": "locked", "admin": "other"},
+        tee_devices=(DeviceNode("/dev/tee0", 0o660, 0, 101),),
+        log=LogSeen(20, ()),
+    )
+
+
 @cache
 def policy() -> Policy:
     """Everything pinned."""
@@ -76,4 +103,7 @@ def policy() -> Policy:
         enclave_memory=ENCLAVE_MEMORY,
         enclave_identity=ENCLAVE_IDENTITY,
         tee_uuid=TEE_UUID,
+        ta_files=TA_FILES,
+        counter=17,
+        ports=frozenset({"tcp/*/22"}),
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import BadInput
-from provisioning.cli_attest import read_pin
+from provisioning.pinned import read_pin
 from tests.unit import attested
 
 EVIDENCE = attested.evidence().to_dict()
@@ -28,7 +28,7 @@ def test_the_pinned_key_is_found(tmp_path: Path, kept: object) -> None:
     file = tmp_path / "kept.json"
     file.write_text(json.dumps(kept))
 
-    assert read_pin(file) == attested.public_key()
+    assert read_pin(file).key == attested.public_key()
 
 
 @pytest.mark.parametrize(

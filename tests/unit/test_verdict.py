@@ -13,8 +13,13 @@ from harness.errors import BadInput, IntegrityFailure
 from harness.target import EvidenceLevel
 from provisioning.evidence import EnclaveEvidence, Evidence, Signed
 from provisioning.policy import ALWAYS, Check, Policy
-from provisioning.verdict import ZERO_HUK_UUID, Outcome, verify
+from provisioning.verdict import ZERO_HUK_UUID, Outcome, Verdict, verify
 from tests.unit import attested
+
+
+def judged(evidence: Evidence | None, policy: Policy | None = None) -> Verdict:
+    """With everything seen of the box that could be wished for."""
+    return verify(evidence, policy or attested.policy(), attested.observed())
 
 
 def enclave_evidence() -> EnclaveEvidence:
@@ -24,7 +29,7 @@ def enclave_evidence() -> EnclaveEvidence:
 
 
 def test_right_evidence_passes_every_check() -> None:
-    verdict = verify(attested.evidence(), attested.policy())
+    verdict = judged(attested.evidence())
 
     assert {finding.outcome for finding in verdict.findings} == {Outcome.PASS}
     assert verdict.ok
@@ -73,7 +78,7 @@ def test_every_check_is_in_every_verdict() -> None:
 def test_wrong_evidence_fails_the_check_that_is_for_it(
     change: dict[str, object], check: Check
 ) -> None:
-    verdict = verify(replace(attested.evidence(), **change), attested.policy())  # type: ignore[arg-type]
+    verdict = judged(replace(attested.evidence(), **change))  # type: ignore[arg-type]
 
     assert verdict[check].outcome is Outcome.FAIL
     assert not verdict.ok
@@ -82,7 +87,7 @@ def test_wrong_evidence_fails_the_check_that_is_for_it(
 def test_an_enclave_with_other_code_fails() -> None:
     other = replace(enclave_evidence(), memory=attested.signed(bytes(32)))
 
-    verdict = verify(replace(attested.evidence(), enclave=other), attested.policy())
+    verdict = judged(replace(attested.evidence(), enclave=other))
 
     assert verdict[Check.ENCLAVE_MEMORY].outcome is Outcome.FAIL
     assert verdict[Check.ENCLAVE_MEMORY_SIGNATURE].outcome is Outcome.PASS
@@ -92,20 +97,20 @@ def test_an_enclave_with_other_code_fails() -> None:
 def test_evidence_about_another_enclave_fails() -> None:
     other = replace(enclave_evidence(), uuid=ZERO_HUK_UUID)
 
-    verdict = verify(replace(attested.evidence(), enclave=other), attested.policy())
+    verdict = judged(replace(attested.evidence(), enclave=other))
 
     assert verdict[Check.ENCLAVE_IDENTITY].outcome is Outcome.FAIL
 
 
 def test_what_is_required_and_absent_is_refused() -> None:
-    verdict = verify(replace(attested.evidence(), enclave=None), attested.policy())
+    verdict = judged(replace(attested.evidence(), enclave=None))
 
     assert verdict[Check.ENCLAVE_MEMORY].outcome is Outcome.ABSENT
     assert not verdict.ok
 
 
 def test_without_a_pinned_key_the_key_is_unknown_and_may_do() -> None:
-    verdict = verify(attested.evidence(), replace(attested.policy(), key=None))
+    verdict = judged(attested.evidence(), replace(attested.policy(), key=None))
 
     assert verdict[Check.KEY].outcome is Outcome.UNKNOWN
     assert verdict.ok
@@ -130,19 +135,19 @@ def test_a_refusal_names_every_check_it_is_for() -> None:
     )
 
     with pytest.raises(IntegrityFailure) as caught:
-        verify(wrong, attested.policy()).demand()
+        judged(wrong).demand()
 
     named = {check for check in Check if f"{check.value}: fail" in str(caught.value)}
     assert named >= {Check.NONCE, Check.TEE_SIGNATURE, Check.TEE_MEMORY}
 
 
 def test_a_good_verdict_demands_nothing() -> None:
-    verify(attested.evidence(), attested.policy()).demand()
+    judged(attested.evidence()).demand()
 
 
 def test_only_passed_checks_count_as_passed() -> None:
     """Whatever the policy says, an ok verdict has a pass for each required check."""
-    assert verify(attested.evidence(), attested.policy()).ok
+    assert judged(attested.evidence()).ok
     assert attested.policy().required >= ALWAYS
 
 
@@ -211,6 +216,6 @@ def test_text_that_is_no_evidence_is_refused_and_never_crashes(text: str) -> Non
 
 def accepted(text: str) -> bool:
     try:
-        return verify(Evidence.from_json(text), attested.policy()).ok
+        return judged(Evidence.from_json(text)).ok
     except BadInput:
         return False

@@ -1,0 +1,148 @@
+"""Asking a box and judging it, once and again: what ``trustbox attest`` does."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+
+from harness.deadline import Deadline
+from harness.target import Target
+from provisioning.integrity import Examination
+from provisioning.policy import Check, Policy
+from provisioning.policy_file import Pinned, PolicyFile
+from provisioning.verdict import Finding, Outcome, Verdict, verify
+from provisioning.verdict_observed import OF_OBSERVED
+
+ATTESTING_SECONDS = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Appraisal:
+    """One look at a box. ``nonce`` was made for it; ``at`` is the time of day (Unix seconds)."""
+
+    nonce: bytes
+    at: float
+    examination: Examination
+    verdict: Verdict
+
+    def to_dict(self) -> dict[str, object]:
+        """What ``--json`` prints, and ``--pin`` and ``trustbox verify`` read."""
+        found = self.examination
+        return {
+            "evidence": found.evidence and found.evidence.to_dict(),
+            "observed": found.observed.to_dict(),
+            "verdict": self.verdict.to_dict(),
+            "timings": {
+                "attest_s": round(found.seconds, 3),
+                "tee_s": round(found.tee_seconds, 3),
+                "observe_s": round(found.observing_seconds, 3),
+                "tee_share": round(found.tee_seconds / found.seconds, 3),
+            },
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A check that came out otherwise than the time before."""
+
+    check: Check
+    before: Outcome
+    after: Finding
+
+
+def appraise(
+    target: Target,
+    policy: PolicyFile,
+    pinned: Pinned | None = None,
+    *,
+    by: Deadline,
+    since: float = 0.0,
+    tee_only: bool = False,
+) -> Appraisal:
+    """Evidence for a nonce made now, and the verdict on it by what is known about this box.
+
+    ``tee_only``: the TEE's measurements alone; nothing else is looked at or required.
+    """
+    from provisioning.trustbox import TrustBox
+
+    nonce, enclave = os.urandom(32), policy.enclave
+    at = time.time()
+    with TrustBox(target) as box:
+        found = box.integrity.examine(
+            nonce,
+            by=by,
+            enclave=enclave.uuid if enclave else None,
+            measures=enclave.measures if enclave else None,
+            counter_command=enclave.counter_command if enclave else None,
+            since=since,
+            tee_only=tee_only,
+        )
+    asked = policy.policy(
+        nonce=nonce,
+        level=target.evidence_level,
+        golden=target.firmware.golden_tee,
+        pinned=pinned,
+    )
+    if tee_only:
+        asked = of_the_tee(asked)
+    return Appraisal(nonce, at, found, verify(found.evidence, asked, found.observed))
+
+
+def of_the_tee(policy: Policy) -> Policy:
+    """``policy`` without what it expects of the rest of the box."""
+    keep = policy.require - frozenset(OF_OBSERVED)
+    return replace(policy, require=keep, ta_files=None, counter=None)
+
+
+def watch(
+    target: Target,
+    policy: PolicyFile,
+    pinned: Pinned | None = None,
+    *,
+    period: float,
+    stop: threading.Event,
+) -> Generator[tuple[Appraisal, tuple[Moved, ...]], None, None]:
+    """Look again every ``period`` seconds (begin to begin) until ``stop``, and tell what moved.
+
+    Without a pinned key, that of the first look is expected of all later ones; likewise the files
+    in the TA directory. The console's mark moves on with each look.
+    """
+    first: Appraisal | None = None
+    last: Appraisal | None = None
+    since = 0.0
+    while True:
+        began = time.monotonic()
+        by = Deadline.after(ATTESTING_SECONDS)
+        now = appraise(target, policy, _followed(pinned, first), by=by, since=since)
+        yield now, moved(last, now) if last else ()
+        first, last, since = first or now, now, began
+        if stop.wait(max(0.0, began + period - time.monotonic())):
+            return
+
+
+def moved(before: Appraisal, now: Appraisal) -> tuple[Moved, ...]:
+    """The checks that came out otherwise, in the order of ``Check``.
+
+    Without those that there was nothing to compare with before, and that pass now.
+    """
+    return tuple(
+        Moved(finding.check, was.outcome, finding)
+        for finding in now.verdict.findings
+        if (was := before.verdict[finding.check]).outcome is not finding.outcome
+        and (was.outcome, finding.outcome) != (Outcome.UNKNOWN, Outcome.PASS)
+    )
+
+
+def _followed(pinned: Pinned | None, first: Appraisal | None) -> Pinned | None:
+    if first is None:
+        return pinned
+    kept, found = pinned or Pinned(), first.examination
+    evidence, observed = found.evidence, found.observed
+    return Pinned(
+        key=kept.key or (evidence.key if evidence else None),
+        ta_files=kept.ta_files if kept.ta_files is not None else observed.ta_files,
+        counter=max(kept.counter or 0, observed.counter or 0) or kept.counter,
+    )

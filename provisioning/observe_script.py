@@ -1,0 +1,162 @@
+"""One command that reads a box's normal world, and the strict reading of what it prints.
+
+One, because starting a command is what costs. It changes nothing. Each line is a word and its
+values; what is not there has no line. Passwords are compared on the box: no hash leaves it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from harness.deadline import Deadline
+from harness.target import Layout, Shell
+from provisioning.observed import MOST, DeviceNode
+
+LONGEST_LINE = 400
+_PROTOCOLS = ("tcp", "tcp6", "udp", "udp6")
+
+# Few processes, as each takes milliseconds of a small processor. Known passwords: device-facts 1.3.
+# $1 is the TA directory, $2 the TEE's device.
+SCRIPT = r"""
+cd -- "$1" 2>/dev/null && { echo ta-directory
+  for f in *.ta; do
+    case $f in *[!0-9a-f.t-]*) continue ;; esac
+    [ -f "$f" ] && set -- "$@" "$f"
+  done
+  device=$2; shift 2
+  [ $# -gt 0 ] && { echo "head $(head -c 20 "$1" | od -An -v -tx1 | tr -d ' \n')"
+    sha256sum "$@" | sed 's/^/ta /'; }
+  set -- "" "$device"; }
+cd /
+grep -sH . /sys/module/module/parameters/sig_enforce /proc/sys/kernel/tainted \
+  /sys/kernel/security/lockdown /sys/kernel/security/ima/runtime_measurements_count /proc/mounts \
+  /sys/block/dm-*/dm/uuid /sys/block/dm-*/dm/name \
+  /proc/net/tcp /proc/net/tcp6 /proc/net/udp /proc/net/udp6
+stat -c 'node %n %a %u %g' -- "$2" /dev/tee[0-9]* /dev/teepriv[0-9]* 2>/dev/null
+same() { # user, its field in shadow, a password
+  case $2 in
+    \$[156]\$*)
+      kind=${2#?}; kind=${kind%%\$*}; salt=${2#???}; salt=${salt%%\$*}
+      case $salt in rounds=*) echo unknown; return ;; esac
+      [ "$(printf %s "$3" | openssl passwd "-$kind" -salt "$salt" -stdin 2>/dev/null)" = "$2" ] \
+        && echo default || echo other ;;
+    "") echo empty ;;
+    [!*]*) case $2 in !*) echo locked ;; *) echo unknown ;; esac ;;
+    *) echo locked ;;
+  esac
+}
+[ -r /etc/shadow ] && { echo shadow
+  while IFS=: read -r user field rest; do
+    case $user in
+      root) echo "password root $(same root "$field" root)" ;;
+      admin) echo "password admin $(same admin "$field" trust)" ;;
+    esac
+  done < /etc/shadow; }
+exit 0
+"""
+_LISTENS = re.compile(r"([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4})", re.ASCII)
+_TA_LINE = re.compile(r"([0-9a-f]{64})  (\S+)", re.ASCII)
+_FILE_LINE = re.compile(r"(/(?:sys|proc)/[A-Za-z0-9_./-]{1,100}):(.*)", re.ASCII)
+_SIGNATURES = "/sys/module/module/parameters/sig_enforce"
+_TAINTED = "/proc/sys/kernel/tainted"
+_LOCKDOWN = "/sys/kernel/security/lockdown"
+_IMA = "/sys/kernel/security/ima/runtime_measurements_count"
+_NODE = re.compile(r"(/dev/[a-z0-9]{1,20}) ([0-7]{1,4}) ([0-9]{1,10}) ([0-9]{1,10})", re.ASCII)
+
+
+def read_normal_world(
+    shell: Shell, layout: Layout, *, by: Deadline
+) -> tuple[dict[str, Any], int | None]:
+    """Fields of ``Observed``, and the size of the signature of the TAs that are installed (bytes).
+
+    Raises what the shell raises.
+    """
+    argv = ("sh", "-c", SCRIPT, "sh", layout.ta_directory, layout.tee_device)
+    return read_lines(shell.run(*argv, by=by).stdout.decode("ascii", errors="replace"))
+
+
+def read_lines(text: str) -> tuple[dict[str, Any], int | None]:
+    """Pure. What has another form than the script's lines have is taken for absent."""
+    said: dict[str, list[str]] = defaultdict(list)
+    for line in text.splitlines()[: 8 * MOST]:
+        if found := _FILE_LINE.fullmatch(line := line[:LONGEST_LINE]):
+            said[found[1]].append(found[2])
+        else:
+            word, _, value = line.partition(" ")
+            said[word].append(value)
+    tas = [found for value in said["ta"] if (found := _TA_LINE.fullmatch(value))]
+    fields = {
+        "ta_files": {ta[2]: ta[1] for ta in tas} if said["ta-directory"] else None,
+        "module_signatures": _one(said, _SIGNATURES, r"([YN])"),
+        "tainted": _number(_one(said, _TAINTED, r"([0-9]{1,10})")),
+        "lockdown": _one(said, _LOCKDOWN, r".*\[(none|integrity|confidentiality)\].*"),
+        "ima": _number(_one(said, _IMA, r"([0-9]{1,10})")),
+        "verity": _verity(said),
+        "ports": _ports(said),
+        "tee_devices": tuple(dict.fromkeys(_nodes(said))) or None,
+        "passwords": _passwords(said) if said["shadow"] else None,
+    }
+    head = _one(said, "head", r"([0-9a-f]{40})")
+    size = int.from_bytes(bytes.fromhex(head)[18:20], "little") if head else 0
+    return fields, size if size in (256, 384, 512) else None
+
+
+def _one(said: Mapping[str, list[str]], word: str, form: str) -> str | None:
+    values = said.get(word) or []
+    found = re.fullmatch(form, values[0], re.ASCII) if len(values) == 1 else None
+    return found[1] if found else None
+
+
+def _number(text: str | None) -> int | None:
+    return None if text is None else int(text)
+
+
+def _verity(said: Mapping[str, list[str]]) -> bool | None:
+    """The root's device is the dm device itself, or its name below /dev/mapper."""
+    mounts = [value.split(" ") for value in said.get("/proc/mounts", ())]
+    roots = [mount[0] for mount in mounts if len(mount) > 1 and mount[1] == "/"]
+    if not roots:
+        return None
+    on_verity = set()
+    for path, values in said.items():
+        found = re.fullmatch(r"/sys/block/(dm-[0-9]{1,4})/dm/uuid", path, re.ASCII)
+        if found and values[0].startswith("CRYPT-VERITY-"):
+            names = said.get(f"/sys/block/{found[1]}/dm/name", [])
+            on_verity |= {f"/dev/{found[1]}", *(f"/dev/mapper/{name}" for name in names)}
+    return roots[-1] in on_verity
+
+
+def _ports(said: Mapping[str, list[str]]) -> tuple[str, ...] | None:
+    tables = {p: said[f"/proc/net/{p}"] for p in _PROTOCOLS if f"/proc/net/{p}" in said}
+    found = {port for name, lines in tables.items() for port in _listening(name, lines)}
+    return tuple(sorted(found)) if tables else None
+
+
+def _listening(protocol: str, lines: list[str]) -> Iterator[str]:
+    """net/ipv4/tcp_ipv4.c, get_tcp4_sock: 0A is LISTEN; a UDP socket without a peer has 07."""
+    state = "0A" if protocol.startswith("tcp") else "07"
+    for line in lines:
+        columns = line.split()
+        found = _LISTENS.fullmatch(columns[1]) if len(columns) > 3 else None
+        if found is None or columns[3] != state:
+            continue
+        # Addresses are printed as words of the (little-endian) processor.
+        octets = bytes.fromhex(found[1])
+        turned = b"".join(octets[at : at + 4][::-1] for at in range(0, len(octets), 4))
+        yield f"{protocol}/{ipaddress.ip_address(turned)}/{int(found[2], 16)}"
+
+
+def _nodes(said: Mapping[str, list[str]]) -> Iterator[DeviceNode]:
+    for value in said.get("node", ()):
+        if found := _NODE.fullmatch(value):
+            yield DeviceNode(found[1], int(found[2], 8), int(found[3]), int(found[4]))
+
+
+def _passwords(said: Mapping[str, list[str]]) -> dict[str, str]:
+    pairs = (value.partition(" ") for value in said.get("password", ()))
+    words = ("default", "empty", "locked", "other")
+    return {user: word if word in words else "unknown" for user, _, word in pairs if user}

@@ -1,0 +1,46 @@
+"""What was kept of a box's enrolment, as the thing to compare it with later."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from harness.errors import BadInput
+from provisioning.evidence import Evidence
+from provisioning.observed import Observed
+from provisioning.policy_file import Pinned
+
+LARGEST_KEPT = 1 << 20
+"""Characters of a file with pinned evidence; a record takes some 20,000."""
+
+
+def read_pin(path: Path) -> Pinned:
+    """From evidence, the output of ``attest --json`` (which tells most), or a provisioning record.
+
+    Raises BadInput.
+    """
+    try:
+        with path.open(encoding="utf-8") as file:
+            # One more than allowed, so that a longer file is refused instead of cut.
+            kept = file.read(LARGEST_KEPT + 1)
+        found = json.loads(kept)
+    except (OSError, ValueError, RecursionError) as error:
+        raise BadInput(
+            where=str(path), key="the file", value=str(error), expected="evidence as JSON"
+        ) from error
+    for way in (("attestation", "evidence", "value"), ("evidence",)):
+        if (inside := _inside(found, way)) is not None:
+            key = Evidence.from_dict(inside).key
+            break
+    else:
+        return Pinned(key=Evidence.from_dict(found).key)
+    if (seen := _inside(found, ("observed",))) is None:
+        return Pinned(key=key)
+    observed = Observed.from_dict(seen)
+    return Pinned(key=key, ta_files=observed.ta_files, counter=observed.counter)
+
+
+def _inside(found: object, way: tuple[str, ...]) -> object:
+    for name in way:
+        found = found.get(name) if isinstance(found, dict) else None
+    return found

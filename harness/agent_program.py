@@ -12,11 +12,14 @@ from harness.agent_client import AgentConnection
 from harness.agent_frames import INPUT_WINDOW, Ending, Frame, FrameType
 from harness.deadline import Deadline
 from harness.errors import BadFrame, DeadlineExpired, DeviceRefused, TrustBoxError
+from harness.lookout import Lookout
 from harness.ssh_exec import MOST_OUTPUT, Ended
+from harness.vitals import Vitals
 
 PORTION = 64 * 1024
 SPARE_SECONDS = 5.0
-CANCEL_SECONDS = 5.0
+CANCEL_SECONDS = 1.0
+"""After the deadline, so short: who gets no answer closes the connection, which kills as well."""
 
 
 def run_program(
@@ -26,11 +29,12 @@ def run_program(
     stdin: bytes,
     by: Deadline,
     most: int = MOST_OUTPUT,
+    vitals: Vitals | None = None,
 ) -> Ended:
     """Run ``argv`` to its end; what it leaves running in the background is not waited for.
 
     Raises as ``Shell.run``, except CommandFailed; then the program was killed, and the connection
-    must be closed.
+    must be closed. With ``vitals`` a box that is silent is looked for: see ``lookout``.
     """
     what = shlex.join(argv)[:200]
     request = agent.next_request()
@@ -48,6 +52,7 @@ def run_program(
     agent.send(*frames, by=by)
     credit = INPUT_WINDOW - len(first)
     out, err = bytearray(), bytearray()
+    lookout = Lookout(vitals, by) if vitals is not None else None
     try:
         while True:
             while rest and credit >= min(PORTION, len(rest)):
@@ -55,10 +60,7 @@ def run_program(
                 credit -= len(portion)
                 more = [Frame(FrameType.INPUT, request, portion)]
                 agent.send(*more, *([] if rest else [Frame(FrameType.INPUT, request)]), by=by)
-            try:
-                frame = agent.receive(request, by=by)
-            except DeadlineExpired:
-                raise DeadlineExpired(f"{what} to end", by.seconds) from None
+            frame = _receive(agent, request, what, by, lookout)
             if frame.type is FrameType.OUT:
                 out += frame.payload
             elif frame.type is FrameType.ERR:
@@ -74,9 +76,30 @@ def run_program(
                     f"{what} wrote more than {most} bytes, which is the most one command may",
                     hint="Let it write to a file on the box and read that in parts.",
                 )
-    except (DeadlineExpired, DeviceRefused):
+    except DeadlineExpired:
+        if vitals is not None:
+            vitals.examine()
         _cancel(agent, request)
         raise
+    except DeviceRefused:
+        _cancel(agent, request)
+        raise
+
+
+def _receive(
+    agent: AgentConnection, request: int, what: str, by: Deadline, lookout: Lookout | None
+) -> Frame:
+    while True:
+        try:
+            frame = agent.receive(request, by=by if lookout is None else lookout.due)
+        except DeadlineExpired:
+            if lookout is None or by.expired:
+                raise DeadlineExpired(f"{what} to end", by.seconds) from None
+            lookout.look()
+        else:
+            if lookout is not None:
+                lookout.heard()
+            return frame
 
 
 def _ended(frame: Frame, argv: Sequence[str], out: bytes, err: bytes, by: Deadline) -> Ended:

@@ -18,7 +18,6 @@ from harness.deadline import Deadline
 from harness.errors import (
     BadFrame,
     CommandFailed,
-    DeadlineExpired,
     DeviceRefused,
     LinkLost,
     Misuse,
@@ -71,12 +70,15 @@ class AgentShell:
             started = time.monotonic()
             with noted(self._history, shown(argv)) as outcome:
                 try:
-                    ended = run_program(agent, argv, stdin=stdin, by=by, most=self._most_output)
+                    ended = run_program(
+                        *(agent, argv),
+                        stdin=stdin,
+                        by=by,
+                        most=self._most_output,
+                        vitals=self._vitals,
+                    )
                 except LinkLost:
                     self._vitals.check()
-                    raise
-                except DeadlineExpired:
-                    self._vitals.examine()
                     raise
                 outcome.append(f"status {ended.status}")
         seconds = time.monotonic() - started

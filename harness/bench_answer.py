@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import re
 import socket
+import threading
 
 import tenacity
 
 from harness.deadline import Deadline
-from harness.errors import DeviceRefused, LinkLost
+from harness.errors import DeadlineExpired, DeviceRefused, LinkLost
 from harness.history import History
 from harness.holding import Endpoint
 from harness.ssh import SshShell
@@ -17,6 +18,7 @@ from harness.vitals import Vitals
 
 BANNER_SECONDS = 2.0
 _NOBODY_SECONDS = 3.0
+_SURE_SECONDS = 1.0
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -42,10 +44,25 @@ def answers(endpoint: Endpoint, *, seconds: float = BANNER_SECONDS) -> bool:
         return False
 
 
-def nobody_listens(endpoint: Endpoint) -> bool:
-    """Whether the network says within 3 s that there is nobody, or that it has no way there."""
+def nobody_listens(endpoint: Endpoint, *, by: Deadline) -> bool:
+    """Whether the network says that there is nobody, or that it has no way there.
+
+    Asked twice as far as time allows, because a server that is restarted refuses for a moment.
+    Silence of the network is no answer: False. Takes 7 s at most.
+    """
+    if not _refused(endpoint, by):
+        return False
+    if not by.expired:
+        threading.Event().wait(min(_SURE_SECONDS, by.left("a second look") / 2))
+    return by.expired or _refused(endpoint, by)
+
+
+def _refused(endpoint: Endpoint, by: Deadline) -> bool:
     try:
-        socket.create_connection((endpoint.host, endpoint.port), timeout=_NOBODY_SECONDS).close()
+        seconds = by.slice("the network's answer", _NOBODY_SECONDS)
+        socket.create_connection((endpoint.host, endpoint.port), timeout=seconds).close()
+    except DeadlineExpired:
+        return False
     except TimeoutError as problem:
         return problem.errno == errno.ETIMEDOUT
     except OSError:

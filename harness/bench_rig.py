@@ -66,7 +66,7 @@ class BenchRig:
         self._switch, self._give_back, self._off_seconds = switch, give_back, off_seconds
         self._lock = threading.RLock()
         self._is_on: bool | None = None
-        self._boot_id = ""
+        self._boot_id = self._missed = ""
         self._off_at = 0.0
         self._ours = self._closed = False
         self._said: deque[str] = deque(maxlen=_MOST_LOG)
@@ -179,7 +179,7 @@ class BenchRig:
         with self._lock:
             before = self._boot_id
             self.vitals.reset()
-            self._is_on = True
+            self._is_on = None  # as long as it boots, nobody listens, and that is no news
             while True:
                 self.lines.attach(by=by)
                 self._awake(by)
@@ -189,8 +189,13 @@ class BenchRig:
                 threading.Event().wait(by.slice(what, 1.0))
 
     def awake(self, *, by: Deadline) -> str:
-        """Log in anew and return the boot id. Raises as ``ssh_transport.connect``."""
+        """Log in anew and return the boot id; a box that nobody found for a while may be back.
+
+        Raises as ``ssh_transport.connect``, BoxDied for one that was seen to die.
+        """
         with self._lock:
+            if self.vitals.cause == self._missed:
+                self.vitals.reset()
             return self._awake(by)
 
     def restore(self, *, by: Deadline) -> None:
@@ -210,7 +215,7 @@ class BenchRig:
             self.vitals.reset()
             self._boot_id, self._off_at = "", 0.0
             self.lines.attach(by=by)
-            if self.has_power:
+            if self.has_power and not answers(self.config.endpoint):
                 self._do("on", by)
             self._awake(by)
             self.note(f"restored in {time.monotonic() - started:.1f} s: {said or 'done'}")
@@ -240,11 +245,14 @@ class BenchRig:
         self._is_on = True
         return self._boot_id
 
-    def _examine(self) -> None:
+    def _examine(self, by: Deadline) -> None:
         """Nobody at the address is proof; silence is not: a busy box may be silent, too."""
-        if self._is_on and nobody_listens(self.config.endpoint):
+        life = self.vitals.life
+        gone = self._is_on and nobody_listens(self.config.endpoint, by=by)
+        if gone and self._is_on and life == self.vitals.life:  # else we switched meanwhile
             where = f"{self.config.endpoint.host}:{self.config.endpoint.port}"
-            self.vitals.report_death(f"nobody listens at {where} any more, as without power")
+            self._missed = f"nobody listens at {where} any more, as without power"
+            self.vitals.report_death(self._missed)
 
     def _settle(self, by: Deadline) -> None:
         power = self.config.power

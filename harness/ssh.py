@@ -24,6 +24,7 @@ from harness.errors import (
 )
 from harness.history import History
 from harness.holding import Endpoint
+from harness.lookout import looked_for
 from harness.sftp import SftpFiles
 from harness.ssh_exec import MOST_OUTPUT, command_line, execute, open_channel, start
 from harness.ssh_stream import SshStream
@@ -59,8 +60,8 @@ class SshShell:
         command_line(argv)
         started = time.monotonic()
         with noted(self._history, shown(argv)) as outcome:
-            try:
-                transport, channel = self._channel(by)
+            transport, channel = self._channel(by)
+            with self._looked_for(by):
                 ended = execute(
                     transport,
                     channel,
@@ -70,9 +71,6 @@ class SshShell:
                     by=by,
                     most=self._most_output,
                 )
-            except DeadlineExpired:
-                self._vitals.examine()
-                raise
             outcome.append(f"status {ended.status}")
         seconds = time.monotonic() - started
         completed = Completed(argv, ended.status, ended.stdout, ended.stderr, seconds)
@@ -83,15 +81,19 @@ class SshShell:
     def read(self, path: str, *, by: Deadline) -> bytes:
         """See ``Shell.read``; at most 64 MiB."""
         with noted(self._history, f"read {path}") as outcome:
-            data = self._sftp(by).read(path, by=by)
+            files = self._sftp(by)
+            with self._looked_for(by):
+                data = files.read(path, by=by)
             outcome.append(f"{len(data)} bytes")
             return data
 
     def write(self, path: str, data: bytes, *, by: Deadline, mode: int = 0o600) -> None:
         """See ``Shell.write``. Raises DeviceRefused, then the old file is untouched."""
         with noted(self._history, f"write {path} ({len(data)} bytes, mode {mode:04o})") as outcome:
+            files = self._sftp(by)
             try:
-                self._sftp(by).write(path, data, mode=mode, by=by)
+                with self._looked_for(by):
+                    files.write(path, data, mode=mode, by=by)
             except DeviceRefused as refused:
                 self._explain(refused, path, len(data), by)
             outcome.append("done")
@@ -146,13 +148,24 @@ class SshShell:
         finally:
             self._lock.release()
 
+    @contextlib.contextmanager
+    def _looked_for(self, by: Deadline) -> Iterator[None]:
+        """Waiting in vain because the box is gone is BoxDied; not for who waits for its boot."""
+        try:
+            with looked_for(self._vitals, by):
+                yield
+        except DeadlineExpired:
+            self._vitals.examine()
+            raise
+
     def _sftp(self, by: Deadline) -> SftpFiles:
         return self._connected(by)[1]
 
     def _channel(self, by: Deadline) -> tuple[paramiko.Transport, paramiko.Channel]:
         connection, _ = self._connected(by)
         try:
-            return connection.transport, open_channel(connection.transport, self._vitals, by=by)
+            with self._looked_for(by):
+                return connection.transport, open_channel(connection.transport, self._vitals, by=by)
         except (EOFError, paramiko.SSHException):
             with self._lock:
                 if self._connection is connection:

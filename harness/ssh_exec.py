@@ -17,7 +17,7 @@ import paramiko
 import tenacity
 
 from harness.deadline import Deadline
-from harness.errors import DeadlineExpired, DeviceRefused, Misuse
+from harness.errors import DeadlineExpired, DeviceRefused, Misuse, TrustBoxError
 from harness.ssh_transport import hang_up, lost
 from harness.vitals import Vitals
 
@@ -27,6 +27,7 @@ LONGEST_COMMAND = 128 * 1024 - 64
 QUIET_SECONDS = 2.0
 SLICE_SECONDS = 0.5
 KILL_SECONDS = 5.0
+KILL_WAIT_SECONDS = 1.0
 SESSION_SECONDS = 2.0
 _ANNOUNCED = re.compile(rb"\A(\d{1,10})\n")
 
@@ -156,9 +157,11 @@ def execute(
         feeder.start()
         try:
             _drain(channel, wake, out, err, what, vitals, by, most)
-        except (DeadlineExpired, DeviceRefused):
+        except (DeadlineExpired, DeviceRefused) as problem:
             hang_up(channel)
-            _kill(transport, bytes(err[:16]), vitals)
+            if isinstance(problem, DeadlineExpired):
+                vitals.examine()  # on a box that is gone there is nothing to kill
+            _kill(transport, bytes(err[:16]))
             raise
     finally:
         hang_up(channel)
@@ -217,18 +220,26 @@ def _drain(
         wake.wait(by.slice(f"{what[:200]} to end", SLICE_SECONDS))
 
 
-def _kill(transport: paramiko.Transport, announced: bytes, vitals: Vitals) -> None:
-    """Best effort: the caller raises its own error anyway. sshd made the program a session leader,
-    so its process group carries its number."""
+def _kill(transport: paramiko.Transport, announced: bytes) -> None:
+    """Best effort, and no longer waited for than 1 s: the caller has an error of its own to raise.
+
+    sshd made the program a session leader, so its process group carries its number.
+    """
     match = _ANNOUNCED.match(announced)
     if match is None or not transport.is_active():
         return
+    killer = threading.Thread(target=_kill_group, args=(transport, match[1]), daemon=True)
+    killer.start()
+    killer.join(KILL_WAIT_SECONDS)
+
+
+def _kill_group(transport: paramiko.Transport, group: bytes) -> None:
     by = Deadline.after(KILL_SECONDS)
-    with contextlib.suppress(OSError, EOFError, paramiko.SSHException, DeviceRefused):
+    with contextlib.suppress(OSError, EOFError, paramiko.SSHException, TrustBoxError):
         channel = transport.open_session(timeout=KILL_SECONDS)
         done = threading.Event()
         channel.in_buffer.set_event(done)
         with contextlib.closing(channel):
             with _closed_at(channel, by, "kill"):
-                channel.exec_command(b"kill -s KILL -- -%s 2>/dev/null" % match[1])
-            done.wait(KILL_SECONDS)
+                channel.exec_command(b"kill -s KILL -- -%s 2>/dev/null" % group)
+            done.wait(by.left("kill"))

@@ -9,7 +9,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from harness.deadline import Deadline
 from harness.errors import BoxDied
+
+LAST_LOOK_SECONDS = 1.0
+"""So long the last question may take whether anybody is still there, once time has run out."""
 
 
 class Vitals:
@@ -22,7 +26,7 @@ class Vitals:
         self._died = threading.Event()
         self._life = 0
         self._wakers: list[Callable[[], None]] = []
-        self._examine: Callable[[], None] = lambda: None
+        self._examine: Callable[[Deadline], None] | None = None
 
     def subscribe(self, wake: Callable[[], None]) -> None:
         """``wake`` is called, from the thread that reports, when the box has died."""
@@ -62,14 +66,26 @@ class Vitals:
         """Wait that long for a death to be reported: a lost link is often its first sign."""
         self._died.wait(seconds)
 
-    def examine_by(self, examine: Callable[[], None]) -> None:
-        """``examine`` looks whether the box is still there, and reports its death if it is not."""
+    @property
+    def examinable(self) -> bool:
+        """Whether anybody can look: a rig that sees a death by itself needs no asking."""
+        return self._examine is not None
+
+    def examine_by(self, examine: Callable[[Deadline], None]) -> None:
+        """``examine`` looks whether the box is still there, and reports its death if it is not.
+
+        It returns when it knows, or when its deadline comes.
+        """
         self._examine = examine
 
-    def examine(self) -> None:
-        """Time ran out on somebody. Raises BoxDied when that is because the box is gone: one whose
-        plug was pulled says no goodbye, so nobody has heard of it yet."""
-        self._examine()
+    def examine(self, *, by: Deadline | None = None) -> None:
+        """Somebody waits in vain. Raises BoxDied when that is because the box is gone: one whose
+        plug was pulled says no goodbye, so nobody has heard of it yet.
+
+        Without ``by`` it takes 1 s at most: for who has no time left.
+        """
+        if self._examine is not None:
+            self._examine(by or Deadline.after(LAST_LOOK_SECONDS))
         self.check()
 
     @property

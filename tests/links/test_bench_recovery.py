@@ -13,7 +13,7 @@ from harness.bench_quarantine import quarantined
 from harness.bench_recovery import Rung, recover
 from harness.bench_rig import BenchRig
 from harness.deadline import Deadline
-from harness.errors import RigError
+from harness.errors import BoxDied, RigError
 from tests.links.bench import BenchBox
 from tests.links.bench_fixtures import SERIAL, power_line
 from tests.links.power_server import PowerServer
@@ -39,6 +39,18 @@ def climb(rig: BenchRig) -> tuple[Rung, ...]:
 def test_a_box_that_answers_costs_one_rung(rig: BenchRig, pdu: PowerServer) -> None:
     assert [(rung.name, rung.worked) for rung in climb(rig)] == [("SSH", True)]
     assert pdu.asked == []
+
+
+def test_a_box_that_nobody_found_and_that_is_back_costs_one_rung(
+    rig: BenchRig, bench_box: BenchBox
+) -> None:
+    bench_box.hang()
+    with pytest.raises(BoxDied, match="nobody listens"):
+        rig.vitals.examine()
+    bench_box.sshd.reopen(bench_box.port)
+
+    assert [(rung.name, rung.worked) for rung in climb(rig)] == [("SSH", True)]
+    rig.vitals.check()
 
 
 def test_a_box_without_network_is_rebooted_by_sysrq(

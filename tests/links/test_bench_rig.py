@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from harness.agent_shell import AgentShell
+from harness.bench_answer import nobody_listens
 from harness.bench_rig import BenchRig
 from harness.console import SerialConsole
 from harness.deadline import Deadline
@@ -138,10 +139,34 @@ def test_a_plug_that_somebody_pulls_in_mid_command_is_what_the_error_says(
     shell = AgentShell(ssh, layout, rig.vitals, History()) if helper else ssh
     shell.run("true", by=soon())
     bench_box.sshd.fall_silent()
+    by = Deadline.after(6)
     with pytest.raises(BoxDied, match=r"nobody listens at 127\.0\.0\.1:\d+ any more"):
-        shell.run("sleep", "60", by=Deadline.after(1))
+        shell.run("sleep", "60", by=by)
+
+    assert not by.expired  # somebody looked in the meantime
     shell.close()
     ssh.close()
+
+
+def test_a_plug_that_is_pulled_in_the_last_moment_is_found_at_the_deadline(
+    rig: BenchRig, bench_box: BenchBox
+) -> None:
+    ssh = SshShell(rig.endpoint, rig.vitals, History())
+    ssh.run("true", by=soon())
+    bench_box.sshd.fall_silent()
+    with pytest.raises(BoxDied, match="nobody listens"):
+        ssh.run("sleep", "60", by=Deadline.after(0.2))
+    ssh.close()
+
+
+def test_a_server_that_is_restarted_is_not_a_dead_box(rig: BenchRig, bench_box: BenchBox) -> None:
+    endpoint = rig.endpoint()
+    bench_box.sshd.close()
+    again = threading.Timer(0.2, bench_box.sshd.reopen, args=[bench_box.port])
+    again.start()
+
+    assert not nobody_listens(endpoint, by=soon())
+    again.join()
 
 
 def test_a_command_that_is_only_slow_is_not_a_dead_box(rig: BenchRig) -> None:

@@ -27,7 +27,7 @@ from harness.secret import Secret
 from harness.target import EvidenceLevel, Firmware, Rig, World
 from harness.vitals import Vitals
 
-CAPABILITIES = frozenset({Capability.POWER, Capability.RESTORE})
+CAPABILITIES = frozenset({Capability.POWER, Capability.RESTORE, Capability.MORE_BOXES})
 PANICS = (*DEFAULT_PANICS, re.compile(rb"ERROR: +QEMU System Power off"))
 """A box that switches itself off is dead to those who wait for it (TF-A plat/qemu, system_off).
 

@@ -38,6 +38,8 @@ class Capability(Enum):
     """The rig can put the box back into its delivered state."""
     TAMPER = "tamper"
     """The rig can change a byte of live secure memory, to see that it is noticed."""
+    MORE_BOXES = "more-boxes"
+    """The rig can give further boxes of its kind, each with a serial number of its own."""
     CONSOLE_LOGIN = "console-login"
     """It is known how to log in on the normal world's UART: there is a shell without a network."""
     OPENSSL = "openssl"

@@ -33,6 +33,7 @@ _REMEDIES = {
     " entry",
     Capability.TAMPER: "live secure memory cannot be changed from here: needs an emulated box that"
     " this process holds itself",
+    Capability.MORE_BOXES: "a bench is one box: needs a target that can give several",
     Capability.CONSOLE_LOGIN: "there is no shell without a network: needs a console table (user and"
     " password_file) in the target's entry",
     Capability.OPENSSL: "needs the openssl command on the box",

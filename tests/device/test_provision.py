@@ -227,6 +227,7 @@ def test_power_cut_in_a_step_is_said_and_a_second_run_completes(
     assert Outcome.FAILED not in outcomes(again).values()
 
 
+@pytest.mark.needs(Capability.MORE_BOXES)
 def test_two_boxes_get_two_identities(
     box: TrustBox, another_box: Callable[..., TrustBox], station: Station
 ) -> None:

@@ -26,7 +26,12 @@ def entry(box: Box, bench: Bench) -> dict[str, object]:
         "client_key": str(box.client_key),
         "host_key": box.host_key,
         **{_SERIAL_KEYS[world]: str(path) for world, path in bench.uarts.items()},
-        "power": {"command": _relay("{action}", box.serial)},
+        # No supply that has to settle, and what QEMU's end leaves unsaid is unsaid at once.
+        "power": {
+            "command": _relay("{action}", box.serial),
+            "settle_seconds": 0.2,
+            "silence_seconds": 1.0,
+        },
         "restore": {"command": _relay("restore", box.serial)},
         "firmware": _firmware(box.image),
     }

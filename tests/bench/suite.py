@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -28,14 +29,17 @@ def say(line: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a round ended. ``why``: no suite could be run at all."""
+    """How a round ended. ``why``: no suite could be run at all. ``load``: the machine's load
+    average over one minute when it began and when it ended, without which seconds say little."""
 
     name: str
     seconds: float
+    load: tuple[float, float]
     status: int = 1
     tests: int = 0
     failed: int = 0
     skipped: int = 0
+    known: int = 0
     why: str = ""
 
     @property
@@ -44,9 +48,12 @@ class Result:
 
     def __str__(self) -> str:
         verdict = "passed" if self.passed else "FAILED"
-        good = self.tests - self.failed - self.skipped
+        good = self.tests - self.failed - self.skipped - self.known
         counts = f"{good} passed, {self.failed} failed, {self.skipped} skipped"
-        return f"{verdict}  {self.name:9} {self.why or counts}  ({self.seconds:.0f} s)"
+        if self.known:
+            counts += f", {self.known} failed as expected"
+        took = f"{self.seconds:.0f} s, load {self.load[0]:.1f} to {self.load[1]:.1f}"
+        return f"{verdict}  {self.name:9} {self.why or counts}  ({took})"
 
 
 class Suites:
@@ -60,7 +67,7 @@ class Suites:
 
     def run(self, one: Round) -> Result:
         """From a box that is off to a box that is gone."""
-        started = time.monotonic()
+        started, load = time.monotonic(), os.getloadavg()[0]
         directory = self._directory / one.name
         directory.mkdir()
         report = directory / "report.xml"
@@ -68,8 +75,11 @@ class Suites:
             with one.bench(directory, lambda line: say(f"{one.name}: {line}")) as targets:
                 status = self._suite(one, targets, report)
         except (TrustBoxError, OSError) as problem:
-            return Result(one.name, time.monotonic() - started, why=str(problem))
-        return Result(one.name, time.monotonic() - started, status, *_counts(report))
+            status, why = 1, str(problem)
+        else:
+            why = ""
+        seconds, loads = time.monotonic() - started, (load, os.getloadavg()[0])
+        return Result(one.name, seconds, loads, status, *_counts(report), why=why)
 
     def stop(self) -> None:
         """Interrupt what runs; nothing new starts."""
@@ -113,11 +123,14 @@ class Suites:
             child.wait()
 
 
-def _counts(report: Path) -> tuple[int, int, int]:
-    """Tests, of which failed, of which skipped, from pytest's own report."""
+def _counts(report: Path) -> tuple[int, int, int, int]:
+    """Tests, of which failed, skipped, failed as expected, from pytest's own report."""
     try:
         suite = next(ElementTree.parse(report).getroot().iter("testsuite"))  # noqa: S314 - ours
     except (OSError, ElementTree.ParseError, StopIteration):
-        return 0, 0, 0
-    count = {key: int(suite.get(key, "0")) for key in ("tests", "failures", "errors", "skipped")}
-    return count["tests"], count["failures"] + count["errors"], count["skipped"]
+        return 0, 0, 0, 0
+    count = {key: int(suite.get(key, "0")) for key in ("tests", "failures", "errors")}
+    kinds = [skip.get("type", "") for skip in suite.iter("skipped")]
+    known = kinds.count("pytest.xfail")
+    failed = count["failures"] + count["errors"]
+    return count["tests"], failed, len(kinds) - known, known

@@ -6,6 +6,7 @@ import pytest
 
 from emulator.rig import EmulatorRig
 from provisioning.trustbox import TrustBox
+from tests.emulator.bench import bench, presented  # noqa: F401 - fixtures
 
 
 @pytest.fixture

@@ -7,47 +7,30 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from emulator import bench_entry, launch, registry
-from harness.config import choose_bench, load_targets
+from emulator import launch, registry
+from harness.config import load_targets
 from harness.config_bench import BenchConfig
 from harness.console import SerialConsole
 from harness.deadline import Deadline
-from harness.errors import LinkError, TrustBoxError, Unreachable
-from harness.history import History
-from harness.ssh import SshShell
+from harness.errors import LinkError, TrustBoxError
 from harness.target import World
 from harness.vitals import Vitals
+from tests.emulator.bench import NAME, SERIAL, ask, asked, boot_id
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
-# A kept box is one box on one disk: each parallel worker needs one of its own.
-SERIAL = f"TB-BENCH-{os.environ.get('PYTEST_XDIST_WORKER', 'gw0').upper()}"
-NAME = "bench-07"
+AUTOBOOT_SECONDS = 2
 
 
 @pytest.fixture
 def by() -> Deadline:
     return Deadline.after(120)
-
-
-@pytest.fixture(scope="module")
-def bench() -> Iterator[BenchConfig]:
-    """What a targets file says of the box; nothing else of it is used by most tests here."""
-    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="tb-") as home:
-        # A name that is short enough for sockets.
-        patch.setenv("XDG_RUNTIME_DIR", home)
-        facts = launch.start(SERIAL, seconds=100, as_bench=True, autoboot_seconds=2)
-        yield entry(facts, Path(home) / "targets.toml")
-        if registry.is_kept(SERIAL):
-            launch.stop(SERIAL, by=Deadline.after(30))
 
 
 @pytest.fixture(autouse=True)
@@ -63,33 +46,6 @@ def uart(bench: BenchConfig) -> Iterator[SerialConsole]:
     console.attach(bench.uarts[World.NORMAL])
     yield console
     console.close()
-
-
-def entry(facts: dict[str, Any], file: Path) -> BenchConfig:
-    file.write_text(bench_entry.toml(NAME, facts["bench"]))
-    return choose_bench(NAME, file)
-
-
-def ask(*, power: str) -> None:
-    registry.ask(SERIAL, "power", by=Deadline.after(30), state=power)
-
-
-def boot_id(bench: BenchConfig) -> bytes:
-    """As soon as the box is up."""
-    by = Deadline.after(100)
-    while True:
-        try:
-            return asked(bench, "cat", "/proc/sys/kernel/random/boot_id", by=by)
-        except Unreachable:
-            by.left("the box to come up")
-
-
-def asked(bench: BenchConfig, *argv: str, by: Deadline) -> bytes:
-    shell = SshShell(lambda: bench.endpoint, Vitals(NAME), History())
-    try:
-        return shell.run(*argv, by=by).stdout
-    finally:
-        shell.close()
 
 
 def test_its_targets_entry_is_all_that_the_harness_needs(bench: BenchConfig, by: Deadline) -> None:

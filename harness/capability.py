@@ -26,6 +26,11 @@ class Capability(Enum):
     """A TA dev kit and signing key for this box's firmware are at hand on the host."""
     TA_ENCRYPTION = "ta-encryption"
     """The key that this box's TEE decrypts TAs with is at hand on the host."""
+    TEE_STATS = "tee-stats"
+    """OP-TEE tells how much secure memory is in use (stats PTA)."""
+    STORAGE_ROLLBACK_PROTECTED = "storage-rollback-protected"
+    """The box has what an older state of secure storage can be told by (RPMB). Whether OP-TEE uses
+    it is for the tests to see."""
     GOLDEN = "golden"
     """The golden measurement of this box's OP-TEE core is at hand on the host."""
     OWN_HUK = "own-huk"

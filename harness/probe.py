@@ -18,6 +18,7 @@ from harness.tee import IMPLEMENTATION_OPTEE, Direction, Memref, TeeClient, TeeR
 from harness.tee_codes import TeeCode
 
 ATTESTATION_PTA = UUID("39800861-182a-4720-9b67-2bcd622bc0b5")
+STATS_PTA = UUID("d96a5b40-e2c7-b1af-8794-1002a5d5c61b")
 PKCS11_TA = UUID("fd02c9da-306c-48c7-a49c-bbd827ae86ee")
 ZERO_HUK_TEE = b"94e9ab89-4c43-56ea-8b35-45dc07226830"
 """The TEE UUID that a hardware unique key of zeros gives (OP-TEE core/tee/tee_svc.c)."""
@@ -29,6 +30,7 @@ test -c "$1" && echo tee-device
 test -f "$2" && echo module
 test -x "$3" && echo p11-kit
 command -v openssl >/dev/null && echo openssl
+for rpmb in /dev/mmcblk*rpmb /sys/class/rpmb/*; do [ -e "$rpmb" ] && echo rpmb; done
 exit 0
 """
 
@@ -53,6 +55,8 @@ def probe(
     tools = set(shell.run(*asked, by=by).text.split())
     if "openssl" in tools:
         found.add(Capability.OPENSSL)
+    if "rpmb" in tools:
+        found.add(Capability.STORAGE_ROLLBACK_PROTECTED)
     if World.SECURE in holding.consoles:
         found.add(Capability.SECURE_CONSOLE)
     if holding.console_login is not None and World.NORMAL in holding.consoles:
@@ -95,6 +99,9 @@ def _probe_tee(
     with _telling(log, "the attestation PTA"):
         client.open_session(ATTESTATION_PTA, by=by.sooner(STEP_SECONDS)).close()
         found.add(Capability.ATTESTATION)
+    with _telling(log, "the stats PTA"):
+        client.open_session(STATS_PTA, by=by.sooner(STEP_SECONDS)).close()
+        found.add(Capability.TEE_STATS)
     # Without a supplicant this blocks; with one, a TA that cannot exist is quickly not found.
     try:
         client.open_session(uuid4(), by=by.sooner(STEP_SECONDS)).close()

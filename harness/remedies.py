@@ -23,6 +23,10 @@ _REMEDIES = {
     Capability.TA_ENCRYPTION: "no enclave can be encrypted for it: needs OP-TEE built with"
     " CFG_ENCRYPT_TA=y (upstream since 3.8), and this box's key in a file, named in the target's"
     " entry (ta_encryption_key)",
+    Capability.TEE_STATS: "secure memory in use cannot be seen: needs OP-TEE built with"
+    " CFG_WITH_STATS=y",
+    Capability.STORAGE_ROLLBACK_PROTECTED: "who can write the disk can put back an older state of"
+    " secure storage: needs RPMB (an eMMC), and OP-TEE built with CFG_RPMB_FS=y",
     Capability.GOLDEN: "a measurement has nothing to be compared with: needs the value computed"
     " from the firmware's tee.elf, named in the target's entry or in the plan",
     Capability.OWN_HUK: "keys in the TEE are not the box's own: needs a hardware unique key (fuses,"

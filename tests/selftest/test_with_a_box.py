@@ -57,6 +57,17 @@ SUITE = """
     def test_5_has_two_boxes(box, another_box):
         assert another_box().target.serial == box.target.serial
 
+    @pytest.fixture
+    def kept(module_box):
+        return module_box.target.shell
+
+    def test_5a_module_box_is_pristine(kept, by):
+        assert kept.run("test", "-e", "/etc/left-behind", by=by, check=False).status == 1
+        kept.write("/etc/left-by-5a", b"x", by=by)
+
+    def test_5b_module_box_is_as_the_one_before_left_it(kept, by):
+        assert kept.read("/etc/left-by-5a", by=by) == b"x"
+
     @pytest.mark.case("N-01", expect="nothing")
     @pytest.mark.weakness("not without openssl", lacks="openssl")
     def test_6_weak_as_it_is_known(target):
@@ -110,7 +121,12 @@ def test_an_open_box_is_introduced(output: str) -> None:
 
 
 def test_each_test_has_its_outcome(output: str) -> None:
-    assert "3 failed, 3 passed, 1 skipped, 1 xfailed" in output
+    assert "3 failed, 5 passed, 1 skipped, 1 xfailed" in output
+
+
+def test_a_module_s_box_is_pristine_once_and_then_shared(output: str) -> None:
+    assert "test_5a_module_box_is_pristine PASSED" in output
+    assert "test_5b_module_box_is_as_the_one_before_left_it PASSED" in output
 
 
 def test_a_known_weakness_is_an_expected_failure_that_names_its_bound(output: str) -> None:

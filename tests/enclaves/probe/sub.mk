@@ -1,0 +1,3 @@
+global-incdirs-y += .
+cflags-y += -Wall -Wextra
+srcs-y += probe.c

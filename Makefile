@@ -16,7 +16,7 @@ JOBS ?= $(shell echo $$(( $$(nproc) + 1 )))
 # The first of these that runs and is new enough makes the venv.
 PYTHON ?= python3 python3.11 python3.12 python3.13 python3.14
 
-.PHONY: help setup packages provision test test-slow test-fast test-bench security-cases lint check bench-restore bench-console clean
+.PHONY: help setup packages provision test test-slow test-fast test-bench test-enclave bench-enclave security-cases lint check bench-restore bench-console clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
@@ -28,16 +28,22 @@ provision: setup ## boot one emulated TrustBox and provision it end to end
 
 test: setup ## the suite, most of it against the real OP-TEE (ARGS='-k name' for a part, of all tests)
 	@if [[ -n "$(ARGS)" ]]; then exec $(BIN)/pytest $(ARGS); fi
-	exec $(BIN)/pytest -n $(JOBS) --dist worksteal -m 'not slow'
+	exec $(BIN)/pytest -n $(JOBS) --dist worksteal -m 'not slow and not long'
 
 test-slow: setup ## the rest of the suite: bad serial lines, benches, CA, EST, DPS
-	@exec $(BIN)/pytest -n $(JOBS) --dist worksteal -m slow
+	@exec $(BIN)/pytest -n $(JOBS) --dist worksteal -m 'slow and not long'
 
 test-fast: setup ## what needs no box: pure logic, and links against real ends
-	@$(BIN)/pytest tests/unit tests/links -m 'not slow' $(ARGS)
+	@$(BIN)/pytest tests/unit tests/links -m 'not slow and not long' $(ARGS)
 
 test-bench: setup ## the device suite through the bench code: UART as a pty, over RFC 2217, and firmware as shipped
 	@$(BIN)/python -m tests.bench $(ARGS)
+
+test-enclave: setup ## every test of enclaves, 200 rounds where the suite has a sample
+	@$(BIN)/pytest -m enclave -n 2 --dist loadfile $(ARGS)
+
+bench-enclave: setup ## loading of enclaves: time, size, secure memory; the last line is one JSON object
+	@$(BIN)/python -m benchmarks.enclave $(ARGS)
 
 security-cases: setup ## docs/security-cases.md anew from the tests; whoever lands a test with mark.case runs it
 	@$(BIN)/python -m tests.security_cases

@@ -91,6 +91,7 @@ class Suites:
     def _suite(self, one: Round, targets: Path, report: Path) -> int:
         command = [
             *(sys.executable, "-m", "pytest", "tests/device", "-p", "no:cacheprovider"),
+            *("-m", "not long"),
             *("--target", one.name, "--serial", one.serial, "--targets-file", str(targets)),
             *("--junit-xml", str(report), "-o", "console_output_style=classic", "--color=no"),
             *self._arguments,

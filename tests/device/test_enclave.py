@@ -17,9 +17,10 @@ from provisioning.sample_enclave import COUNTER_INCREMENT, SAMPLE, SampleEnclave
 from provisioning.trustbox import TrustBox
 from tests.device.sample import DIGEST, build_sample, code_at, flipped
 
-pytestmark = pytest.mark.needs(
-    Capability.TEE, Capability.AGENT, Capability.TA_LOAD, Capability.TA_DEVKIT
-)
+pytestmark = [
+    pytest.mark.enclave,
+    pytest.mark.needs(Capability.TEE, Capability.AGENT, Capability.TA_LOAD, Capability.TA_DEVKIT),
+]
 
 NOBODY = UUID("00000000-1111-4222-8333-444444444444")
 

@@ -26,9 +26,10 @@ from provisioning.sample_enclave import (
 )
 from tests.device.sample import build_sample
 
-pytestmark = pytest.mark.needs(
-    Capability.TEE, Capability.AGENT, Capability.TA_LOAD, Capability.TA_DEVKIT
-)
+pytestmark = [
+    pytest.mark.enclave,
+    pytest.mark.needs(Capability.TEE, Capability.AGENT, Capability.TA_LOAD, Capability.TA_DEVKIT),
+]
 
 IN, OUT = Direction.IN, Direction.OUT
 

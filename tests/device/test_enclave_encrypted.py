@@ -75,7 +75,7 @@ def test_an_enclave_encrypted_under_another_key_does_nothing(target: Target, by:
 
 
 @pytest.mark.case("N-10", expect="0xffff0005 or 0xffff000f from the TEE")
-@pytest.mark.needs(Capability.OWN_HUK)
+@pytest.mark.needs(Capability.OWN_HUK, Capability.MORE_BOXES)
 def test_an_enclave_encrypted_for_one_box_is_of_no_use_to_another(
     target: Target, another_box: object, by: Deadline
 ) -> None:

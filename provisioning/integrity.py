@@ -114,7 +114,7 @@ class IntegritySession:
             evidence = refused = None
             if client is not None and Capability.ATTESTATION in self._target.capabilities:
                 try:
-                    evidence = self._attest(client, nonce, by, enclave, measures)
+                    evidence = self._attest(client, nonce, by, enclave, measures, spoilt=True)
                 except TeeRefused as problem:
                     if problem.code not in _OF_STORAGE:
                         raise
@@ -139,22 +139,22 @@ class IntegritySession:
         by: Deadline,
         enclave: UUID | None,
         measures: int | None,
+        *,
+        spoilt: bool = False,
     ) -> Evidence:
+        """``spoilt``: an enclave that fails the TEE's checks is absent from it, and no error."""
         with client.open_session(PTA, by=by) as session:
             pta = AttestationPta(session)
             key, algorithm = pta.key(by=by)
             memory = self._timed(lambda: pta.tee_memory(nonce, key, by=by))
-            identity = _identity(pta, enclave, nonce, key, by) if enclave else None
-        about = None
-        if enclave is not None:
-            measured = None
-            if identity is not None and measures is not None:
-                with client.open_session(enclave, by=by) as session:
-                    sample = SampleEnclave(session)
-                    measured = self._timed(
-                        lambda: split(sample.measure_self(nonce, by=by, command=measures), key)
-                    )
-            about = EnclaveEvidence(enclave, measured, identity)
+            about = None
+            if enclave is not None:
+                about = EnclaveEvidence(enclave, None, None)
+                try:
+                    about = self._enclave(client, pta, about, nonce, key, by, measures)
+                except TeeRefused as refused:
+                    if not spoilt or refused.code != TeeCode.SECURITY:
+                        raise
         return Evidence(
             nonce=nonce,
             level=self._target.evidence_level,
@@ -164,6 +164,26 @@ class IntegritySession:
             enclave=about,
             tee_uuid=tee_uuid(client, by=by),
         )
+
+    def _enclave(
+        self,
+        client: TeeClient,
+        pta: AttestationPta,
+        about: EnclaveEvidence,
+        nonce: bytes,
+        key: AttestationKey,
+        by: Deadline,
+        measures: int | None,
+    ) -> EnclaveEvidence:
+        identity = _identity(pta, about.uuid, nonce, key, by)
+        if identity is None or measures is None:
+            return replace(about, identity=identity)
+        with client.open_session(about.uuid, by=by) as session:
+            sample = SampleEnclave(session)
+            measured = self._timed(
+                lambda: split(sample.measure_self(nonce, by=by, command=measures), key)
+            )
+        return replace(about, identity=identity, memory=measured)
 
     def _timed(self, measure: Callable[[], Signed]) -> Signed:
         began = time.monotonic()

@@ -1,4 +1,4 @@
-"""For tests that change live secure memory: TEE work, and where an enclave may be changed."""
+"""What changes of live secure memory need: TEE work, and where an enclave may be changed."""
 
 from __future__ import annotations
 

@@ -55,7 +55,8 @@ class Bench:
         look = self.look()
         look.verdict.demand()
         evidence, observed = look.examination.evidence, look.examination.observed
-        self.pinned = Pinned(evidence and evidence.key, observed.ta_files, observed.counter)
+        assert evidence is not None
+        self.pinned = Pinned(evidence.key, observed.ta_files, observed.counter)
 
     def look(self) -> Appraisal:
         by = Deadline.after(STEP_SECONDS)

@@ -29,8 +29,8 @@ class Capability(Enum):
     TEE_STATS = "tee-stats"
     """OP-TEE tells how much secure memory is in use (stats PTA)."""
     STORAGE_ROLLBACK_PROTECTED = "storage-rollback-protected"
-    """The box has what an older state of secure storage can be told by (RPMB). Whether OP-TEE uses
-    it is for the tests to see."""
+    """The box has what an older state of secure storage can be told by: an RPMB to which the kernel
+    routes the TEE. Whether OP-TEE refuses older storage is for the tests to see."""
     GOLDEN = "golden"
     """The golden measurement of this box's OP-TEE core is at hand on the host."""
     OWN_HUK = "own-huk"
@@ -45,6 +45,8 @@ class Capability(Enum):
     """The rig can change a byte of live secure memory, to see that it is noticed."""
     MORE_BOXES = "more-boxes"
     """The rig can give further boxes of its kind, each with a serial number of its own."""
+    FIRMWARE_ROLLBACK_PROTECTED = "firmware-rollback-protected"
+    """Older firmware than the newest that ran is refused, by a counter that cannot be reset."""
     CONSOLE_LOGIN = "console-login"
     """It is known how to log in on the normal world's UART: there is a shell without a network."""
     OPENSSL = "openssl"

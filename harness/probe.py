@@ -30,7 +30,8 @@ test -c "$1" && echo tee-device
 test -f "$2" && echo module
 test -x "$3" && echo p11-kit
 command -v openssl >/dev/null && echo openssl
-for rpmb in /dev/mmcblk*rpmb /sys/class/rpmb/*; do [ -e "$rpmb" ] && echo rpmb; done
+for rpmb in /dev/mmcblk*rpmb /sys/class/rpmb/*; do [ -e "$rpmb" ] && echo rpmb && break; done
+grep -qx kernel /sys/class/tee/tee*/rpmb_routing_model 2>/dev/null && echo rpmb-kernel
 exit 0
 """
 
@@ -55,7 +56,9 @@ def probe(
     tools = set(shell.run(*asked, by=by).text.split())
     if "openssl" in tools:
         found.add(Capability.OPENSSL)
-    if "rpmb" in tools:
+    # The kernel routes to RPMB only when OP-TEE asked it to (drivers/tee/optee/core.c); with the
+    # supplicant in between nobody tells whether the TEE uses it.
+    if {"rpmb", "rpmb-kernel"} <= tools:
         found.add(Capability.STORAGE_ROLLBACK_PROTECTED)
     if World.SECURE in holding.consoles:
         found.add(Capability.SECURE_CONSOLE)

@@ -38,6 +38,8 @@ _REMEDIES = {
     Capability.TAMPER: "live secure memory cannot be changed from here: needs an emulated box that"
     " this process holds itself",
     Capability.MORE_BOXES: "a bench is one box: needs a target that can give several",
+    Capability.FIRMWARE_ROLLBACK_PROTECTED: "older firmware can be put back: needs a non-volatile"
+    " counter in the SoC",
     Capability.CONSOLE_LOGIN: "there is no shell without a network: needs a console table (user and"
     " password_file) in the target's entry",
     Capability.OPENSSL: "needs the openssl command on the box",

@@ -21,6 +21,7 @@ pytestmark = [
     pytest.mark.needs(
         Capability.AGENT, Capability.ATTESTATION, Capability.GOLDEN, Capability.POWER
     ),
+    pytest.mark.integrity,
     pytest.mark.timeout(300),
 ]
 
@@ -49,6 +50,7 @@ def policy(target: Target, evidence: Evidence, key: AttestationKey) -> Policy:
     )
 
 
+@pytest.mark.case("N-22", expect="pin mismatch, no silent enrolment")
 def test_a_power_cut_keeps_the_key_and_wiped_storage_is_refused_for_another(
     box: TrustBox, by: Deadline
 ) -> None:
@@ -70,6 +72,7 @@ def test_a_power_cut_keeps_the_key_and_wiped_storage_is_refused_for_another(
     assert not verdict.ok
 
 
+@pytest.mark.case("N-22", expect="trustbox attest refuses")
 def test_a_box_with_another_key_than_the_pinned_one_is_refused_by_the_command(
     target: Target, by: Deadline
 ) -> None:

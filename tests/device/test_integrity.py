@@ -18,7 +18,7 @@ from harness.deadline import Deadline
 from harness.errors import MissingCapability, Misuse, TeeRefused
 from harness.target import Target
 from harness.tee import TeeClient, TeeSession
-from harness.tee_codes import TeeCode
+from harness.tee_codes import TeeCode, TeeOrigin
 from harness.tee_params import Direction, Memref, Param
 from provisioning.attestation import (
     GET_TA_SHDR_DIGEST,
@@ -36,7 +36,10 @@ from provisioning.trustbox import TrustBox
 from provisioning.verdict import Outcome, verify
 from tests.device.sample import DIGEST, build_sample, flipped
 
-pytestmark = pytest.mark.needs(Capability.AGENT, Capability.ATTESTATION)
+pytestmark = [
+    pytest.mark.needs(Capability.AGENT, Capability.ATTESTATION),
+    pytest.mark.integrity,
+]
 
 IN, OUT = Direction.IN, Direction.OUT
 NONCE = Memref(bytes(range(32)), IN)
@@ -80,6 +83,7 @@ def test_the_tee_measures_what_its_build_says(target: Target, by: Deadline) -> N
     verify(evidence, policy(target, evidence)).demand()
 
 
+@pytest.mark.case("N-21", expect="the verifier refuses")
 @pytest.mark.needs(Capability.GOLDEN)
 def test_evidence_is_good_for_its_own_nonce_only(target: Target, by: Deadline) -> None:
     old = attested(target, by)
@@ -90,6 +94,7 @@ def test_evidence_is_good_for_its_own_nonce_only(target: Target, by: Deadline) -
     assert not replayed.ok
 
 
+@pytest.mark.case("N-21", expect="the verifier refuses")
 @pytest.mark.needs(Capability.GOLDEN)
 def test_an_old_signature_under_a_new_nonce_is_refused(target: Target, by: Deadline) -> None:
     old, new = attested(target, by), attested(target, by)
@@ -118,6 +123,7 @@ def test_evidence_comes_back_from_json_as_it_was(target: Target, by: Deadline) -
     assert Evidence.from_json(evidence.to_json()) == evidence
 
 
+@pytest.mark.case("N-29", expect="huk passes")
 @pytest.mark.needs(Capability.OWN_HUK, Capability.PKCS11)
 def test_the_box_has_a_hardware_unique_key_of_its_own(target: Target, by: Deadline) -> None:
     evidence = attested(target, by)
@@ -133,6 +139,7 @@ def test_a_nonce_of_the_wrong_size_is_refused_before_the_box_is_asked(
         IntegritySession(target).attest(bytes(size), by=by)
 
 
+@pytest.mark.case("N-23", expect="MissingCapability names it")
 def test_a_box_without_attestation_says_what_it_lacks(target: Target, by: Deadline) -> None:
     without = replace(target, capabilities=target.capabilities - {Capability.ATTESTATION})
 
@@ -154,12 +161,17 @@ def test_an_enclave_that_is_not_installed_is_absent_from_the_evidence(
     assert not verdict.ok
 
 
+@pytest.mark.case("N-20", expect="0xffff0001 from the TEE")
+def test_a_client_cannot_have_a_ta_measured(pta: TeeSession, by: Deadline) -> None:
+    result = pta.invoke(HASH_TA_MEMORY, NONCE, ROOM, by=by)
+
+    assert (result.code, result.origin) == (TeeCode.ACCESS_DENIED, TeeOrigin.TRUSTED_APP)
+
+
+@pytest.mark.case("N-18", expect="0xffff0006, or 0xffff0008 for an unknown TA")
 @pytest.mark.parametrize(
     ("command", "params", "code"),
     [
-        pytest.param(
-            HASH_TA_MEMORY, (NONCE, ROOM), TeeCode.ACCESS_DENIED, id="no TA measures itself"
-        ),
         pytest.param(
             HASH_TEE_MEMORY, (Memref(b"", IN), ROOM), TeeCode.BAD_PARAMETERS, id="empty nonce"
         ),
@@ -184,16 +196,15 @@ def test_the_pta_refuses(
     assert pta.invoke(command, *params, by=by).code == code
 
 
-def test_the_pta_refuses_an_unknown_command(
-    request: pytest.FixtureRequest, target: Target, pta: TeeSession, by: Deadline
-) -> None:
-    if target.firmware.version.startswith("4.10"):
-        reason = "OP-TEE 4.10 forgets its refusal: core/pta/attestation.c, invoke_command"
-        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
-
+@pytest.mark.case("N-18", expect="0xffff0006")
+@pytest.mark.weakness(
+    "the refusal is forgotten: core/pta/attestation.c, invoke_command", below="4.11"
+)
+def test_the_pta_refuses_an_unknown_command(target: Target, pta: TeeSession, by: Deadline) -> None:
     assert pta.invoke(99, NONCE, ROOM, by=by).code == TeeCode.BAD_PARAMETERS
 
 
+@pytest.mark.case("N-19", expect="0xffff0010, and the size that is needed")
 def test_the_pta_says_how_much_room_its_answer_needs(
     target: Target, pta: TeeSession, by: Deadline
 ) -> None:

@@ -16,8 +16,11 @@ from emulator.flags import ENTROPY_TA, PKCS11_TA
 from emulator.image import Image
 from emulator.opening import hold_own
 from harness.deadline import Deadline
+from harness.history import History
 from harness.holding import Holding
+from harness.ssh import SshShell
 from harness.target import World
+from provisioning.observe_script import read_normal_world
 
 # The first test may have to build the image.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -84,19 +87,63 @@ def test_the_manual_s_password_is_asked_for_on_the_uart(held: Holding, by: Deadl
     console.send(b"exit\n")
 
 
-def test_the_manual_s_password_opens_ssh(held: Holding) -> None:
+def logs_in(held: Holding, user: str, password: str) -> bool:
+    """Whether the password opens SSH, tried as anybody would."""
     endpoint = held.endpoint()
     with socket.create_connection((endpoint.host, endpoint.port), timeout=30) as sock:
         transport = paramiko.Transport(sock)
         try:
             transport.start_client(timeout=30)
-            with pytest.raises(paramiko.AuthenticationException):
-                transport.auth_password("root", "wrong")
-            transport.auth_password("root", "root")
-
-            assert transport.is_authenticated()
+            transport.auth_password(user, password)
+            return transport.is_authenticated()
+        except paramiko.AuthenticationException:
+            return False
         finally:
             transport.close()
+
+
+def test_the_manual_s_password_opens_ssh(held: Holding) -> None:
+    assert not logs_in(held, "root", "wrong")
+    assert logs_in(held, "root", "root")
+
+
+@pytest.fixture
+def shell(held: Holding) -> Iterator[SshShell]:
+    shell = SshShell(held.endpoint, held.vitals, History())
+    yield shell
+    shell.close()
+
+
+@pytest.fixture
+def changed_password(shell: SshShell, by: Deadline) -> Iterator[None]:
+    """Root's password is one that nobody knows, for the length of a test."""
+    before = shell.read("/etc/shadow", by=by)
+    script = 'h=$(openssl passwd -6 -stdin) && sed -i "s|^root:[^:]*|root:$h|" /etc/shadow'
+    shell.run("sh", "-c", script, by=by, stdin=os.urandom(16).hex().encode())
+    yield
+    shell.write("/etc/shadow", before, by=Deadline.after(30), mode=0o640)
+
+
+def passwords(shell: SshShell, held: Holding, by: Deadline) -> object:
+    return read_normal_world(shell, held.layout, by=by)[0]["passwords"]
+
+
+@pytest.mark.integrity
+@pytest.mark.case("N-41", expect="default-passwords fails as shipped")
+def test_the_manual_s_password_is_told_by_the_check(
+    shell: SshShell, held: Holding, by: Deadline
+) -> None:
+    assert passwords(shell, held, by) == {"root": "default"}
+
+
+@pytest.mark.integrity
+@pytest.mark.case("N-41", expect="the login is refused, and default-passwords passes")
+def test_once_it_is_changed_the_manual_s_password_opens_nothing(
+    changed_password: None, shell: SshShell, held: Holding, by: Deadline
+) -> None:
+    assert not logs_in(held, "root", "root")
+    assert not logs_in(held, "admin", "trust")
+    assert passwords(shell, held, by) == {"root": "other"}
 
 
 def test_it_takes_its_time_to_boot(held: Holding) -> None:

@@ -70,6 +70,8 @@ def altered(sshd: LocalSshd, vitals: Vitals, history: History) -> Altered:
     return make
 
 
+@pytest.mark.integrity
+@pytest.mark.case("N-48", expect="UntrustedHost with both fingerprints, before any login")
 def test_another_host_key_is_refused_before_the_login(
     altered: Altered, sshd: LocalSshd, by: Deadline, tmp_path: Path
 ) -> None:

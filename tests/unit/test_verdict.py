@@ -16,6 +16,8 @@ from provisioning.policy import ALWAYS, Check, Policy
 from provisioning.verdict import ZERO_HUK_UUID, Outcome, Verdict, verify
 from tests.unit import attested
 
+pytestmark = pytest.mark.integrity
+
 
 def judged(evidence: Evidence | None, policy: Policy | None = None) -> Verdict:
     """With everything seen of the box that could be wished for."""
@@ -43,6 +45,7 @@ def test_every_check_is_in_every_verdict() -> None:
     assert [finding.check for finding in verdict.findings] == list(Check)
 
 
+@pytest.mark.case("N-21", "N-29", expect="the verifier refuses")
 @pytest.mark.parametrize(
     ("change", "check"),
     [

@@ -72,14 +72,26 @@ class Authority:
         return self.issue(request, serial, days=days, by=by, rekey=rekey)[0]
 
     def issue(
-        self, request: bytes, serial: str, *, days: int | None, by: Deadline, rekey: bool = True
+        self,
+        request: bytes,
+        serial: str,
+        *,
+        days: int | None,
+        by: Deadline,
+        rekey: bool = True,
+        again: x509.SubjectAlternativeName | None = None,
     ) -> tuple[x509.Certificate, bool]:
-        """As ``certify``; and whether it is new."""
-        key = checked_request(request, serial, allowed=self.settings.device_keys)
+        """As ``certify``; and whether it is new.
+
+        ``again`` renews: the request repeats these names of the present certificate, and gets a
+        new one even where that would still do.
+        """
+        allowed = self.settings.device_keys
+        key = checked_request(request, serial, allowed=allowed, names=again)
         with locked(self.state, by):
             self._may_issue()
             earlier = self._entries_for(key, serial)
-            for entry in earlier:
+            for entry in earlier if again is None else ():
                 found = entry.certificate
                 if found and fits(found, key=key, serial=serial, issuing=self.issuing):
                     return found, False

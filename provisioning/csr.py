@@ -48,16 +48,28 @@ def device_subject(serial: str) -> x509.Name:
     )
 
 
-def make_request(key: SigningKey, serial: str) -> bytes:
-    """A PKCS#10 request (DER) for the box's name, signed in the token."""
+def make_request(
+    key: SigningKey, serial: str, *, names: x509.SubjectAlternativeName | None = None
+) -> bytes:
+    """A PKCS#10 request (DER) for the box's name, signed in the token.
+
+    ``names``: those of the certificate that is to be renewed, which EST wants to see again
+    (RFC 7030 4.2.2); a first request has none.
+    """
     profile = KeyProfile.of(key.public_key())
     builder = x509.CertificateSigningRequestBuilder().subject_name(device_subject(serial))
+    if names is not None:
+        builder = builder.add_extension(names, critical=False)
     made = builder.sign(key, profile.hash if profile else hashes.SHA256())
     return made.public_bytes(serialization.Encoding.DER)
 
 
 def checked_request(
-    der: bytes, serial: str, *, allowed: Collection[KeyProfile] = DEVICE.allowed
+    der: bytes,
+    serial: str,
+    *,
+    allowed: Collection[KeyProfile] = DEVICE.allowed,
+    names: x509.SubjectAlternativeName | None = None,
 ) -> PublicKey:
     """The public key of a request (PKCS#10, DER) that deserves a certificate.
 
@@ -66,7 +78,8 @@ def checked_request(
     - it is signed by the key that it names, with a hash of the SHA-2 family (or Ed25519);
     - that key is of an ``allowed`` kind; an RSA key has the exponent 65537;
     - it is named exactly as the box with ``serial``;
-    - it asks for no extension: those are the CA's, and what is not copied is not asked for either;
+    - it asks for no extension: those are the CA's, and what is not copied is not asked for either
+      (but for exactly ``names``, those of the certificate that a re-enrollment renews);
     - it has no other attribute than a challengePassword, which EST uses (RFC 7030 3.5).
 
     Only the key is ever taken from a request.
@@ -76,7 +89,7 @@ def checked_request(
     try:
         request = x509.load_der_x509_csr(der)
         key = request.public_key()
-        asks_for_more = bool(len(request.extensions))
+        asked = [extension.value for extension in request.extensions]
         attributes = [attribute.oid for attribute in request.attributes]
         hashed, proven = request.signature_hash_algorithm, request.is_signature_valid
         subject = request.subject
@@ -94,9 +107,11 @@ def checked_request(
         raise DeviceRefused(
             f"the request for {serial} is for {subject.rfc4514_string()[:200]!r} instead"
         )
-    if asks_for_more or _EXTENSION_REQUEST in attributes:
+    again = names is not None and asked == [names]
+    if (asked or _EXTENSION_REQUEST in attributes) and not again:
         raise DeviceRefused(f"the request for {serial} asks for extensions, which are the CA's")
-    strange = [oid for oid in attributes if oid != AttributeOID.CHALLENGE_PASSWORD]
+    known = {AttributeOID.CHALLENGE_PASSWORD} | ({_EXTENSION_REQUEST} if again else set())
+    strange = [oid for oid in attributes if oid not in known]
     if strange:
         raise DeviceRefused(
             f"the request for {serial} has the attribute {strange[0].dotted_string}, not known here"

@@ -17,6 +17,7 @@ from provisioning.cli import (
     ca,
     console,
     enroll,
+    factory,
     look,
     plans,
     provision,
@@ -50,6 +51,7 @@ def build() -> typer.Typer:
     app.add_typer(plans.app, name="plan")
     app.add_typer(ca.app, name="ca")
     app.add_typer(ta.app, name="ta")
+    app.add_typer(factory.app, name="factory")
     app.add_typer(targets.app, name="targets")
     enroll.register(app)
     for entry in sorted(metadata.entry_points(group="trustbox.commands"), key=lambda e: e.name):

@@ -13,7 +13,7 @@ SCOPE = "0ne00ABCDEF"
 
 
 def register(server: DpsServer, *, by: Deadline, operation: str = "") -> Assigned:
-    server.enrollments.open = True
+    server.open = True
     connector = TlsConnector(server.pki.text, server.pki.identity(DEVICE))
     with DpsDevice(SCOPE, DEVICE, connector, endpoint=server.url) as device:
         return device.register(by=by, operation=operation)

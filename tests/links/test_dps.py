@@ -67,12 +67,12 @@ def test_registration_without_retry_after_polls_after_a_while(pki: Pki, by: Dead
 def test_operation_is_told_at_once_and_polled_when_given_back(pki: Pki, by: Deadline) -> None:
     told: list[str] = []
     with DpsServer(pki, polls=-1) as server:
-        server.enrollments.open = True
+        server.open = True
         connector = TlsConnector(pki.text, pki.identity(DEVICE))
         with DpsDevice(SCOPE, DEVICE, connector, endpoint=server.url) as device:
             with pytest.raises(DeadlineExpired):
                 device.register(by=Deadline.after(1), started=told.append)
-            server.registrations[DEVICE].polls_left = 0
+            server.assigned(DEVICE)
             before = len(server.requests)
             done = device.register(by=by, operation=told[0])
 

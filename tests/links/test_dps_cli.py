@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.links.dps_enrollments import KEY
-from tests.links.dps_server import HUB, DpsServer
+from tests.links.dps_server import HUB, KEY, DpsServer
 from tests.links.dps_token import PIN, device_token
 from tests.links.est_command import process, trustbox
 from tests.links.est_pki import Pki
@@ -69,7 +68,7 @@ def test_enrollment_that_differs_is_status_2_until_replaced(server: DpsServer) -
 
 
 def test_device_registers_with_a_key_in_a_file(server: DpsServer) -> None:
-    server.enrollments.open = True
+    server.open = True
     mine = server.pki.identity(DEVICE)
 
     done = trustbox(
@@ -85,7 +84,7 @@ def test_device_registers_with_a_key_in_a_file(server: DpsServer) -> None:
 def test_device_registers_with_a_key_in_a_token_and_the_pin_stays_hidden(
     server: DpsServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server.enrollments.open = True
+    server.open = True
     with device_token(tmp_path / "token", server.pki, DEVICE, far=False) as token:
         (tmp_path / "leaf.pem").write_text(token.identity.chain)
         for name, value in token.remote.environment.items():

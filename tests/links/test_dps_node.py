@@ -69,7 +69,7 @@ def register(modules: Path, server: DpsServer, name: str = DEVICE) -> dict[str, 
 @pytest.mark.parametrize("polls", [0, 2])
 def test_microsofts_client_is_assigned(modules: Path, pki: Pki, polls: int) -> None:
     with DpsServer(pki, polls=polls, retry_after="1") as server:
-        server.enrollments.open = True
+        server.open = True
         told = register(modules, server)
 
     assert told == {"hub": HUB, "device": DEVICE, "status": "assigned"}
@@ -93,7 +93,7 @@ def test_microsofts_client_takes_a_busy_service_for_an_error(
     """Measured; ours waits as it is told (test_dps_trouble)."""
     busy = Fault(429, only=when, headers={"retry-after": "1"})
     with DpsServer(pki, busy, retry_after="1") as server:
-        server.enrollments.open = True
+        server.open = True
         assert register(modules, server)["error"] == "ThrottlingError"
 
 
@@ -102,5 +102,5 @@ def test_microsofts_client_takes_the_other_ends_for_errors(
     modules: Path, pki: Pki, status: str
 ) -> None:
     with DpsServer(pki, retry_after="1", outcome={"status": status}) as server:
-        server.enrollments.open = True
+        server.open = True
         assert status in register(modules, server)["message"]

@@ -15,8 +15,7 @@ from provisioning.dps import DpsDevice
 from provisioning.dps_service import DpsService, Enrollment, Kind
 from provisioning.http_errors import ServiceRefused
 from provisioning.http_tls import TlsConnector
-from tests.links.dps_enrollments import KEY
-from tests.links.dps_server import HUB, DpsServer, Fault
+from tests.links.dps_server import HUB, KEY, DpsServer, Fault
 from tests.links.est_pki import Pki, new_key
 
 pytestmark = pytest.mark.slow

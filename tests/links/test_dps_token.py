@@ -54,7 +54,7 @@ def near(tmp_path: Path, pki: Pki) -> Iterator[DeviceToken]:
 def register(
     server: DpsServer, token: DeviceToken, *, by: Deadline, trusted: str = "", **other: object
 ) -> Assigned:
-    server.enrollments.open = True
+    server.open = True
     identity = replace(token.identity, **other)  # type: ignore[arg-type]
     connector = TokenTlsConnector(token.place, identity, trusted or server.pki.text)
     with DpsDevice(SCOPE, DEVICE, connector, endpoint=server.url) as device:
@@ -208,7 +208,7 @@ def test_tunnel_changes_the_way_but_not_the_name(near: DeviceToken, pki: Pki, by
     (pki.here / "server.pem").write_text(pem_of(named))
     pki.rekey(service)
     with DpsServer(pki) as server:
-        server.enrollments.open = True
+        server.open = True
         via = f"127.0.0.1:{server.port}"
         connector = TokenTlsConnector(near.place, near.identity, pki.text, via=via)
         with DpsDevice(SCOPE, DEVICE, connector, endpoint="https://dps.example") as device:

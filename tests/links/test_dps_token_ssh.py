@@ -45,7 +45,7 @@ def test_handshake_is_made_where_the_token_is_over_ssh(
     box = BoxPlace(ssh, WithEnvironment(ssh, near.remote.environment), below=place, by=by)
     connector = TokenTlsConnector(box, near.identity, pki.text)
     with DpsServer(pki) as server:
-        server.enrollments.open = True
+        server.open = True
         with DpsDevice(SCOPE, DEVICE, connector, endpoint=server.url) as device:
             assert device.register(by=by).hub == HUB
     box.close()

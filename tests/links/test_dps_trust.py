@@ -45,7 +45,7 @@ def test_certificate_of_a_ca_that_the_service_does_not_know_is_refused(
 
 def test_certificate_of_another_device_is_refused(pki: Pki, by: Deadline) -> None:
     with DpsServer(pki) as server:
-        server.enrollments.open = True
+        server.open = True
         connector = TlsConnector(pki.text, pki.identity("tb-other"))
         with (
             DpsDevice(SCOPE, DEVICE, connector, endpoint=server.url) as device,
@@ -60,7 +60,7 @@ def test_missing_intermediate_is_refused_and_with_it_all_is_well(pki: Pki, by: D
     below = pki.intermediate("issuing")
     without, whole = below.identity(DEVICE), None
     with DpsServer(pki) as server:
-        server.enrollments.open = True
+        server.open = True
         lacking = DpsDevice(SCOPE, DEVICE, TlsConnector(pki.text, without), endpoint=server.url)
         with lacking, pytest.raises(ServiceRefused):
             lacking.register(by=by)
@@ -86,7 +86,7 @@ def test_service_of_another_root_is_not_talked_to(pki: Pki, tmp_path: Path, by: 
 
 def test_device_that_never_registered_is_unknown(pki: Pki, by: Deadline) -> None:
     with DpsServer(pki) as server:
-        server.enrollments.open = True
+        server.open = True
         connector = TlsConnector(pki.text, pki.identity(DEVICE))
         with DpsDevice(SCOPE, DEVICE, connector, endpoint=server.url) as device:
             assert device.look_up(by=by) is None

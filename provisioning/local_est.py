@@ -1,0 +1,161 @@
+"""An EST server (RFC 7030, RFC 8951) over this station's own CA.
+
+::
+
+    GET  cacerts          issuing CA and root                       nobody has to log in
+    GET  csrattrs         204: no wishes
+    POST simpleenroll     HTTP Basic (the station's login: any box), or a box's own certificate
+    POST simplereenroll   a box's own certificate: its names again, the same key or another one
+
+Who asks is settled before a request is read; which request deserves a certificate is the CA's to
+say (``csr.checked_request``), and its refusal is told in plain words with status 400. Header names
+are spelt as in the RFCs: Debian's libest compares them letter by letter.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+from collections.abc import Callable
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
+from cryptography.x509.oid import NameOID
+
+from harness.deadline import Deadline
+from harness.errors import (
+    BadFrame,
+    DeviceRefused,
+    IntegrityFailure,
+    LinkError,
+    Misuse,
+    TrustBoxError,
+)
+from harness.secret import Secret
+from provisioning.authority import Authority
+from provisioning.csr import UNREADABLE
+from provisioning.est_wire import body_octets
+from provisioning.local_http import LOOPBACK, Asked, LocalServer, ServerFiles, Told
+
+REALM = "trustbox-factory"
+_BASE = "/.well-known/est/"
+_SIGNING_SECONDS = 30.0
+_OPERATIONS = {
+    "cacerts": "GET",
+    "csrattrs": "GET",
+    "simpleenroll": "POST",
+    "simplereenroll": "POST",
+}
+
+
+class LocalEst(LocalServer):
+    """``login``: user and password for HTTP Basic. ``days`` None: certificates without end."""
+
+    def __init__(
+        self,
+        files: ServerFiles,
+        authority: Callable[[], Authority],
+        *,
+        login: tuple[str, Callable[[], Secret]],
+        days: int | None,
+        trusted: str,
+        port: int = 0,
+        listen: str = LOOPBACK,
+        http: str = "HTTP/1.1",
+    ) -> None:
+        """``authority`` is asked for when a request needs it; ``trusted``: its
+        certificates, PEM."""
+        super().__init__(files, trusted=trusted, port=port, listen=listen, http=http)
+        self._authority, self._login, self._days = authority, login, days
+
+    def answer(self, asked: Asked) -> Told:
+        operation = asked.path.removeprefix(_BASE)
+        wanted = _OPERATIONS.get(operation)
+        if wanted is None or not asked.path.startswith(_BASE):
+            return _said(404, "there is no such EST operation here")
+        if wanted != asked.method:
+            return _said(405, f"{operation} is asked with {wanted}")
+        try:
+            if operation == "cacerts":
+                ca = self._authority()
+                return _certificates(ca.issuing, ca.root)
+            if operation == "csrattrs":
+                return Told(204)
+            return self._enroll(asked, again=operation == "simplereenroll")
+        except (DeviceRefused, BadFrame) as problem:
+            return _said(400, problem.message)
+        except IntegrityFailure as problem:
+            return _said(403, problem.message)
+        except LinkError as problem:  # the HSM is busy or was pulled
+            return _said(503, problem.message, {"Retry-After": "5"})
+        except TrustBoxError as problem:
+            return _said(500, problem.message)
+
+    def _enroll(self, asked: Asked, *, again: bool) -> Told:
+        mine = asked.chain[0] if asked.chain else None
+        if mine is not None and self._authority().is_revoked(mine):
+            return _said(403, "this certificate was revoked")
+        if again and mine is None:
+            return _said(403, "a re-enrollment shows the present certificate in TLS")
+        if mine is None and not self._logged_in(asked.headers.get("authorization", "")):
+            return _said(401, "who are you?", {"WWW-Authenticate": f'Basic realm="{REALM}"'})
+        request = body_octets(asked.body, "the request")
+        serial = _serial_of(request)
+        if mine is not None and _serial(mine.subject) != serial:
+            return _said(403, f"this is not the certificate of {serial}")
+        made, _ = self._authority().issue(
+            request,
+            serial,
+            days=self._days,
+            by=Deadline.after(_SIGNING_SECONDS),
+            again=_names(mine) if again and mine is not None else None,
+        )
+        return _certificates(made)
+
+    def _logged_in(self, header: str) -> bool:
+        kind, _, rest = header.partition(" ")
+        try:
+            given = base64.b64decode(rest.strip(), validate=True)
+        except binascii.Error:
+            return False
+        user, password = self._login
+        wanted = user.encode() + b":" + password().reveal()
+        return kind.lower() == "basic" and hmac.compare_digest(given, wanted)
+
+
+def _serial_of(request: bytes) -> str:
+    """Which box a request is for: its subject says so, and the CA then checks all of it."""
+    try:
+        return _serial(x509.load_der_x509_csr(request).subject)
+    except UNREADABLE as problem:
+        raise DeviceRefused(f"the request cannot be read: {problem}") from problem
+
+
+def _serial(name: x509.Name) -> str:
+    found = name.get_attributes_for_oid(NameOID.SERIAL_NUMBER)
+    if len(found) != 1 or not isinstance(found[0].value, str):
+        raise DeviceRefused("the subject has not one serialNumber: which box is it for?")
+    return found[0].value
+
+
+def _names(of: x509.Certificate) -> x509.SubjectAlternativeName:
+    try:
+        return of.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (x509.ExtensionNotFound, *UNREADABLE) as problem:
+        raise Misuse("the present certificate has no subjectAltName") from problem
+
+
+def _certificates(*found: x509.Certificate) -> Told:
+    """A certs-only answer: base64 in lines, as RFC 8951 3 has it, and as libest reads it."""
+    octets = pkcs7.serialize_certificates(list(found), Encoding.DER)
+    headers = {
+        "Content-Type": "application/pkcs7-mime; smime-type=certs-only",
+        "Content-Transfer-Encoding": "base64",
+    }
+    return Told(200, base64.encodebytes(octets), headers)
+
+
+def _said(status: int, words: str, headers: dict[str, str] | None = None) -> Told:
+    kind = {"Content-Type": "text/plain; charset=utf-8"}
+    return Told(status, f"{words}\n".encode(), {**kind, **(headers or {})})

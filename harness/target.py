@@ -152,6 +152,8 @@ class Layout:
     storage_root: str = "/var/lib/optee-client/data/tee"
     pkcs11_module: str = "/usr/lib/aarch64-linux-gnu/libckteec.so.0"
     p11_kit: str = "/usr/bin/p11-kit"
+    pkcs11_provider: str = ""
+    """OpenSSL's pkcs11.so, where OpenSSL does not find it by itself."""
     tee_device: str = "/dev/tee0"
     agent_directory: str = "/run"
     identity_directory: str = "/etc/trustbox"

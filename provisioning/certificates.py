@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Sequence
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509 import verification
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from harness.errors import IntegrityFailure
-from provisioning.csr import UNREADABLE
+from provisioning.csr import UNREADABLE, registration_id
 from provisioning.idevid import profile_faults
 from provisioning.token_public import PublicKey
 
@@ -49,14 +51,11 @@ def _fits(
     issuing: x509.Certificate,
     at: datetime.datetime | None,
 ) -> bool:
-    when = at or datetime.datetime.now(datetime.UTC)
-    life = found.not_valid_after_utc - found.not_valid_before_utc
-    margin = min(life / 10, datetime.timedelta(days=1))
     return (
         found.public_key() == key
         and found.issuer == issuing.subject
         and not profile_faults(found, serial)
-        and found.not_valid_before_utc <= when < found.not_valid_after_utc - margin
+        and lasts(found, at=at)
     )
 
 
@@ -73,17 +72,59 @@ def check_issued(
     Path, signatures, validity and CA constraints are cryptography's to judge (RFC 5280, client
     profile); the key is compared here, names, serial and usages by ``idevid.profile_faults``.
     """
+    check_path(found, key=key, serial=serial, above=(issuing,), root=root)
+
+
+def check_path(
+    found: x509.Certificate,
+    *,
+    key: PublicKey,
+    serial: str,
+    above: Sequence[x509.Certificate],
+    root: x509.Certificate,
+    idevid: bool = True,
+) -> tuple[x509.Certificate, ...]:
+    """The path from the box's certificate up to, without, the root. Raises as ``check_issued``.
+
+    ``above`` are issuers to choose from, in any order. Without ``idevid`` it need only be a
+    client's: CN the registration id, no CA's, and for client authentication if it says for what.
+    """
+    path: tuple[x509.Certificate, ...] = ()
     try:
         wrong = ["it is for another key"] if found.public_key() != key else []
-        wrong += profile_faults(found, serial)
+        wrong += profile_faults(found, serial) if idevid else _client_faults(found, serial)
         if not wrong:
-            _verifier(root).verify(found, [issuing])
+            path = tuple(_verifier(root).verify(found, list(above)).chain)
     except verification.VerificationError as problem:
         wrong = [f"its path does not verify ({problem})"]
     except UNREADABLE as problem:
         wrong = [f"it cannot be read ({problem})"]
     if wrong:
         raise IntegrityFailure(f"the certificate issued for {serial} is wrong: {wrong[0]}")
+    return path[:-1] if path[-1] == root else path
+
+
+def _client_faults(found: x509.Certificate, serial: str) -> list[str]:
+    names = [str(n.value) for n in found.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    wrong = [] if names == [registration_id(serial)] else [f"its common name is {names!r:.200}"]
+    for extension in found.extensions:
+        value = extension.value
+        if isinstance(value, x509.BasicConstraints) and value.ca:
+            wrong.append("it is a CA's")
+        if isinstance(value, x509.ExtendedKeyUsage) and not (
+            {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}
+            & set(value)
+        ):
+            wrong.append("it is not for client authentication")
+    return wrong
+
+
+def lasts(found: x509.Certificate, *, at: datetime.datetime | None = None) -> bool:
+    """Whether it has begun and is not about to end: a tenth of its life, a day at most."""
+    when = at or datetime.datetime.now(datetime.UTC)
+    life = found.not_valid_after_utc - found.not_valid_before_utc
+    margin = min(life / 10, datetime.timedelta(days=1))
+    return found.not_valid_before_utc <= when < found.not_valid_after_utc - margin
 
 
 def _verifier(root: x509.Certificate) -> verification.ClientVerifier:

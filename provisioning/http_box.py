@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from cryptography import x509
 
 from harness.deadline import Deadline
+from harness.errors import MissingCapability
 from harness.secret import Secret
 from harness.target import Target
 from provisioning.certificates import pem
@@ -41,7 +43,21 @@ def box_connector(
             key=Pkcs11Uri(token=label, id=key_id, type="private"),
             module=target.layout.pkcs11_module,
             pin=pin,
+            provider=target.layout.pkcs11_provider,
         )
         yield TokenTlsConnector(place, identity, trusted, via=via)
     finally:
         place.close()
+
+
+def station_address(target: Target, *, by: Deadline) -> str:
+    """By which address the box knows this host: where its SSH comes from, says the box's sshd.
+
+    An emulated box says 10.0.2.2, which leads to the loopback of this host. Raises
+    MissingCapability where there is no SSH.
+    """
+    said = target.shell.run("sh", "-c", 'printf %s "$SSH_CONNECTION"', by=by).text
+    try:
+        return str(ipaddress.ip_address(said.split()[0]))
+    except (ValueError, IndexError):
+        raise MissingCapability(target.name, ["SSH, which would tell who calls"]) from None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+
 from harness.errors import LinkError, TrustBoxError
 
 
@@ -57,3 +59,17 @@ class ServiceBusy(LinkError):
         said = "" if retry_after is None else f"; it asks to come back in {retry_after:.0f} s"
         super().__init__(f"{doing}: the service is busy or broken ({http_status}){said}")
         self.doing, self.http_status, self.retry_after = doing, http_status, retry_after
+
+
+class PutOff(LinkError):
+    """The service wants to be asked again, not before ``until`` (UTC); what to ask is kept."""
+
+    exit_status = 9
+
+    def __init__(self, doing: str, until: datetime.datetime) -> None:
+        said = until.astimezone(datetime.UTC).isoformat(timespec="seconds")
+        super().__init__(
+            f"{doing}: the service wants to be asked again at {said}",
+            hint="Run the same again after that time: it goes on with the same request.",
+        )
+        self.doing, self.until = doing, until

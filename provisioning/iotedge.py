@@ -206,6 +206,10 @@ class IotEdge:
             self._shell.run(tool, "config", "apply", "-c", self._path, by=by)
         return Applied(changed, bool(tool))
 
+    def there(self, config: EdgeConfig, *, by: Deadline) -> bool:
+        """Whether the box has exactly this file, with mode 0600."""
+        return self._is_there(config.render().reveal(), by)
+
     def check(self, *, by: Deadline) -> str:
         """Check the file on the box; what aziotctl's own check says, "" where it is not there.
 

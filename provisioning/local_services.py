@@ -18,6 +18,7 @@ from __future__ import annotations
 import base64
 import json
 import secrets
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -167,6 +168,19 @@ class ServiceFiles:
                 chosen = {"est": made.est.port, "dps": made.dps.port}
                 write_durably(self.here / "services.json", json.dumps(chosen).encode())
             yield made
+
+
+def listening_at(address: str) -> str:
+    """Where to listen for a box that calls this host by ``address``: there, if it is one of this
+    host's own; the loopback otherwise, because then something (QEMU) forwards to it.
+    """
+    try:
+        kind = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with socket.socket(kind, socket.SOCK_STREAM) as probe:
+            probe.bind((address, 0))
+    except OSError:
+        return LOOPBACK
+    return address
 
 
 def _somewhere(make: Callable[[int], S], usual: int) -> S:

@@ -6,7 +6,6 @@ error: a typing mistake must not become a default.
 
 from __future__ import annotations
 
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +14,8 @@ from pathlib import Path
 from uuid import UUID
 
 from harness.errors import BadInput
+from provisioning.plan_enrollment import DpsPlan, EdgePlan, EstPlan, read_enrollment
+from provisioning.plan_table import Table
 
 EXAMPLE = "first.toml"
 
@@ -34,6 +35,14 @@ class Plan:
     enclave_uuid: UUID | None
     golden: bytes | None
     """The expected TEE measurement; None: the one that came with the firmware."""
+    est: EstPlan | None
+    """None: the station's CA certifies the device key itself."""
+    dps: DpsPlan | None
+    """None: the box is registered nowhere."""
+    edge: EdgePlan | None
+    """None: nothing is written for IoT Edge."""
+    beside: Path
+    """What relative paths in the plan are relative to."""
     text: bytes
     """The file as it was read: a record keeps its digest."""
 
@@ -65,13 +74,12 @@ def parse_plan(text: bytes, *, where: str, beside: Path) -> Plan:
         raise BadInput(
             where=where, key="the file", value=str(problem), expected="a TOML document"
         ) from problem
+    known = (*_TABLES, "enrollment", "iotedge")
     for name in found:
-        if name not in _TABLES:
-            expected = "no such table; known are " + ", ".join(_TABLES)
+        if name not in known:
+            expected = "no such table; known are " + ", ".join(known)
             raise BadInput(where=where, key=f"[{name}]", value=found[name], expected=expected)
-    tables = {
-        name: _Table(where, name, found.get(name, {}), keys) for name, keys in _TABLES.items()
-    }
+    tables = {name: Table(where, name, found.get(name, {}), keys) for name, keys in _TABLES.items()}
     token, key, certificate = tables["token"], tables["key"], tables["certificate"]
     secrets, enclave, integrity = tables["secrets"], tables["enclave"], tables["integrity"]
     key.text("profile", r"ec-p256", "ec-p256, the one profile there is")
@@ -83,7 +91,12 @@ def parse_plan(text: bytes, *, where: str, beside: Path) -> Plan:
         raise enclave.wrong("uuid", uuid, 'no uuid beside source = "sample"')
     golden = integrity.text("golden", r"firmware|[0-9a-f]{64}", '"firmware" or 64 hex digits')
     pins = secrets.text("source", r".+", '"generate" or the path of a file with PINs')
+    est, dps, edge = read_enrollment(found, where, beside)
     return Plan(
+        est=est,
+        dps=dps,
+        edge=edge,
+        beside=beside,
         token_label=token.text("label", r"[ -~]{1,32}", "1 to 32 printable ASCII characters"),
         pins=None if pins == "generate" else beside / Path(pins).expanduser(),
         key_purpose=key.text("purpose", r"[a-z0-9-]{1,32}", "1 to 32 of a-z, 0-9 and -"),
@@ -104,40 +117,3 @@ _TABLES: Mapping[str, tuple[str, ...]] = {
     "enclave": ("source", "uuid"),
     "integrity": ("golden",),
 }
-
-
-class _Table:
-    """One table of a plan; every complaint names file, table and key."""
-
-    def __init__(self, where: str, name: str, found: object, keys: tuple[str, ...]) -> None:
-        self._where, self._name = where, name
-        if not isinstance(found, dict):
-            raise BadInput(where=where, key=name, value=found, expected=f"a table [{name}]")
-        self._found = found
-        for key in found:
-            if key not in keys:
-                raise self.wrong(key, found[key], "no such key; known are " + ", ".join(keys))
-
-    def text(self, key: str, form: str, expected: str) -> str:
-        value = self._found.get(key)
-        # Blanks around a value are never meant, and tokens pad their labels with them.
-        if not isinstance(value, str) or not re.fullmatch(form, value) or value != value.strip():
-            raise self.wrong(key, value, expected)
-        return value
-
-    def optional(self, key: str, form: str, expected: str) -> str | None:
-        return self.text(key, form, expected) if key in self._found else None
-
-    def number(self, key: str, least: int, most: int) -> int:
-        value = self._found.get(key)
-        if type(value) is not int or not least <= value <= most:
-            raise self.wrong(key, value, f"a whole number from {least} to {most}")
-        return value
-
-    def days(self, key: str) -> int | None:
-        return None if self._found.get(key) == "unlimited" else self.number(key, 1, 36500)
-
-    def wrong(self, key: str, value: object, expected: str) -> BadInput:
-        return BadInput(
-            where=self._where, key=f"{self._name}.{key}", value=value, expected=expected
-        )

@@ -22,6 +22,7 @@ from harness.deadline import Deadline
 from harness.errors import Misuse, TrustBoxError
 from harness.target import Target
 from provisioning.authority import Authority
+from provisioning.http_errors import PutOff
 from provisioning.journal import Journal
 from provisioning.plan import Plan
 from provisioning.record import load
@@ -37,6 +38,7 @@ class Outcome(Enum):
     DONE = "done"
     ALREADY = "already"
     CHECKED = "checked"
+    PARKED = "parked"
     FAILED = "failed"
 
 
@@ -73,11 +75,12 @@ def provision(
     *,
     watcher: Watcher | None = None,
     records: Path | None = None,
-    steps: Callable[[], tuple[EffectStep | LookStep, ...]] = first_run,
+    steps: Callable[[], tuple[EffectStep | LookStep, ...]] | None = None,
 ) -> Provisioned:
     """Make of the box what the plan says, and write its record.
 
-    ``records`` is the directory for this box's record (default: the station's). If this raises,
+    ``records`` is the directory for this box's record (default: the station's), ``steps`` what to
+    do instead of all that the plan asks for. If this raises,
     what was done so far is in the journal, and another run goes on from what the box shows.
     """
     directory = records or station.records(target.serial)
@@ -94,8 +97,9 @@ def provision(
             authority=_once(stack, station),
             earlier=load(directory / "record.json"),
         )
+        stack.enter_context(work.held)
         journal = stack.enter_context(Journal(directory / "journal.jsonl", work.run))
-        for step in steps():
+        for step in steps() if steps else first_run(plan):
             watcher.started(step)
             reports.append(_do(step, work, journal, watcher))
     return Provisioned(work, tuple(reports), directory)
@@ -109,9 +113,10 @@ def _do(step: EffectStep | LookStep, work: Work, journal: Journal, watcher: Watc
         # Class and sentence: errors carry no secrets. A KeyboardInterrupt is journalled, too.
         said = f"{type(problem).__name__}: {problem}" if isinstance(problem, TrustBoxError) else ""
         said = said or type(problem).__name__
-        watcher.ended(StepReport(step.name, Outcome.FAILED, said, time.monotonic() - started))
+        ended = Outcome.PARKED if isinstance(problem, PutOff) else Outcome.FAILED
+        watcher.ended(StepReport(step.name, ended, said, time.monotonic() - started))
         with _even_so():
-            journal.add(step.name, "failed", said)
+            journal.add(step.name, ended.value, said)
         raise
     report = StepReport(step.name, outcome, said, time.monotonic() - started)
     journal.add(step.name, outcome.value, said)

@@ -13,7 +13,10 @@ from __future__ import annotations
 from typing import Protocol, runtime_checkable
 
 from harness.deadline import Deadline
+from provisioning.plan import Plan
 from provisioning.steps_box import ReachStep, RecordStep
+from provisioning.steps_dps import RegisterStep
+from provisioning.steps_edge import EdgeStep
 from provisioning.steps_identity import CertificateStep, InstallStep
 from provisioning.steps_key import KeyProofStep, KeyStep, TokenStep
 from provisioning.steps_tee import AttestStep, EnclaveStep
@@ -43,8 +46,11 @@ class LookStep(Protocol):
     def look(self, work: Work, by: Deadline) -> str: ...
 
 
-def first_run() -> tuple[EffectStep | LookStep, ...]:
-    """Key, identity, enclave, evidence, record."""
+def first_run(plan: Plan) -> tuple[EffectStep | LookStep, ...]:
+    """Key, identity, enclave, evidence, registration, record: what the plan asks for.
+
+    A box is registered after its TEE was judged: one that fails it is let in nowhere.
+    """
     return (
         ReachStep(),
         TokenStep(),
@@ -54,5 +60,7 @@ def first_run() -> tuple[EffectStep | LookStep, ...]:
         InstallStep(),
         EnclaveStep(),
         AttestStep(),
+        *((RegisterStep(),) if plan.dps else ()),
+        *((EdgeStep(),) if plan.edge else ()),
         RecordStep(),
     )

@@ -87,7 +87,10 @@ class RecordStep:
             run=observed(work.run),
             finished=observed(now()),
             plan_sha256=intended(hashlib.sha256(work.plan.text).hexdigest()),
+            plan_beside=intended(str(work.plan.beside.absolute())),
         )
+        # The plan itself, so that the box can be verified later without anybody finding it.
+        write_durably(work.directory / "plan.toml", work.plan.text, mode=0o644)
         path, level = work.directory / "record.json", work.box.target.evidence_level
         if work.earlier is not None:
             before = value(work.earlier, "box", "tee_uuid")

@@ -3,95 +3,141 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 from cryptography import x509
 
 from harness.deadline import Deadline
-from harness.errors import IntegrityFailure
-from provisioning.certificates import check_issued, der, fits, pem
-from provisioning.csr import UNREADABLE
+from harness.errors import DeviceRefused, IntegrityFailure
+from provisioning.certificates import der, pem
+from provisioning.csr import UNREADABLE, checked_request
+from provisioning.enrolling import est_client, judge_of, serving_path
+from provisioning.est_answers import Parked
+from provisioning.http_errors import PutOff
 from provisioning.idevid import NO_END, hardware_serial
 from provisioning.private_files import write_durably
-from provisioning.record import observed
+from provisioning.record import intended, observed
+from provisioning.token_public import KeyProfile
 from provisioning.work import Work, need
+
+_LARGEST = 65536
 
 
 class CertificateStep:
-    """A certificate for the device key, checked and kept beside the record before it is used."""
+    """A certificate for the device key, checked and kept beside the record before it is used.
 
-    name, doing, seconds = "certificate", "having the device key certified", 120.0
+    The station's CA issues it, or an EST server does, as the plan says. What is beside the record::
+
+        request.der           the request: repeated as it is, for EST wants the same octets again
+        est-parked.json       an enrollment that the server put off
+        issued/NUMBER.pem     every certificate that was ever received, before it was judged
+        device.pem chain.pem root.pem    the one that counts, its issuers, the root
+    """
+
+    name, doing, seconds = "certificate", "having the device key certified", 300.0
 
     def probe(self, work: Work, by: Deadline) -> str | None:
         """What the box shows counts; then what an earlier run had issued but not installed."""
-        found = work.box.identity.chain(by=by)[:1] or self._kept(work)
-        if not found or not self._serves(work, found[0]):
+        found = work.box.identity.chain(by=by) or self._kept(work)
+        path = serving_path(work, found, judge_of(work)) if found else None
+        if path is None:
             return None
-        self._keep(work, found[0])
+        self._keep(work, path)
         return f"certificate {self._described(work)} is issued"
 
     def act(self, work: Work, by: Deadline) -> None:
-        request = work.box.identity.request(need(work.key, "the key"), by=by)
-        issued = work.authority().certify(
-            request, work.box.target.serial, days=work.plan.validity_days, by=by
-        )
-        self._check(work, issued)
-        self._keep(work, issued)
+        request = self._request(work, by)
         work.note("certificate", request_sha256=observed(hashlib.sha256(request).hexdigest()))
+        if work.plan.est is None:
+            issued = self._of_the_station(work, request, by)
+            others: tuple[x509.Certificate, ...] = ()
+        else:
+            issued, others = self._of_est(work, request, by)
+        self._received(work, issued)
+        path = judge_of(work).path(
+            issued,
+            key=need(work.key, "the key").public_key,
+            serial=work.box.target.serial,
+            also=others,
+        )
+        self._keep(work, path)
+        _parked_file(work).unlink(missing_ok=True)  # after the certificate is safe
 
     def confirm(self, work: Work, by: Deadline) -> str:
-        return f"certificate {self._described(work)} issued and checked"
+        return f"certificate {self._described(work)} issued by {_whom(work)} and checked"
 
     @staticmethod
-    def _check(work: Work, found: x509.Certificate) -> None:
-        ca, key = work.authority(), need(work.key, "the key")
-        check_issued(
-            found,
-            key=key.public_key,
-            serial=work.box.target.serial,
-            issuing=ca.issuing,
-            root=ca.root,
-        )
+    def _of_the_station(work: Work, request: bytes, by: Deadline) -> x509.Certificate:
+        days = work.plan.validity_days
+        return work.authority().certify(request, work.box.target.serial, days=days, by=by)
 
-    def _serves(self, work: Work, found: x509.Certificate) -> bool:
-        key, serial = need(work.key, "the key"), work.box.target.serial
-        issuing = work.authority().issuing
+    @staticmethod
+    def _of_est(
+        work: Work, request: bytes, by: Deadline
+    ) -> tuple[x509.Certificate, tuple[x509.Certificate, ...]]:
+        """Raises PutOff, keeping what to ask then; what else the server sent is not trusted."""
+        place = _parked_file(work)
+        waiting = Parked.from_json(place.read_text(), str(place)) if place.exists() else None
+        with est_client(work, by=by) as client:
+            if waiting is not None and waiting.request == request:
+                made = client.resume(waiting, by=by)
+            else:
+                made = client.enroll(request, by=by)
+            if isinstance(made, Parked):
+                write_durably(place, made.to_json().encode())
+                raise PutOff(f"certifying {work.box.target.serial}", made.until)
+            issuers = client.cacerts(by=by)
+        return made.certificate, (*made.others, *issuers)
+
+    @staticmethod
+    def _request(work: Work, by: Deadline) -> bytes:
+        """The kept one if it is for this key, else one that is signed in the TEE now."""
+        key, place = need(work.key, "the key"), work.directory / "request.der"
         try:
-            if work.authority().is_revoked(found):
-                return False
-            if not fits(found, key=key.public_key, serial=serial, issuing=issuing):
-                return False
-            self._check(work, found)
-        except IntegrityFailure:
-            return False
-        return True
+            kept = place.read_bytes()[:_LARGEST]
+            asked = checked_request(kept, work.box.target.serial, allowed=tuple(KeyProfile))
+            if asked == key.public_key:
+                return kept
+        except (OSError, DeviceRefused):
+            pass  # none, or of another box's or time's: made anew
+        made = work.box.identity.request(key, by=by)
+        write_durably(place, made, mode=0o644)
+        return made
+
+    @staticmethod
+    def _received(work: Work, issued: x509.Certificate) -> None:
+        directory = work.directory / "issued"
+        directory.mkdir(mode=0o755, exist_ok=True)
+        write_durably(directory / f"{issued.serial_number:x}.pem", pem(issued), mode=0o644)
 
     @staticmethod
     def _kept(work: Work) -> tuple[x509.Certificate, ...]:
         try:
             kept = (work.directory / "device.pem").read_bytes()
-            return tuple(x509.load_pem_x509_certificates(kept)[:1])
+            above = (work.directory / "chain.pem").read_bytes()
+            return tuple(x509.load_pem_x509_certificates(kept + above))
         except (OSError, *UNREADABLE):
             return ()
 
     @staticmethod
-    def _keep(work: Work, issued: x509.Certificate) -> None:
-        ca = work.authority()
-        work.chain = (issued, ca.issuing)
+    def _keep(work: Work, path: tuple[x509.Certificate, ...]) -> None:
+        work.chain, root = path, judge_of(work).root
         for name, content in (
-            ("device.pem", pem(issued)),
-            ("chain.pem", pem(ca.issuing, ca.root)),
-            ("root.pem", pem(ca.root)),
+            ("device.pem", pem(path[0])),
+            ("chain.pem", pem(*path[1:], root)),
+            ("root.pem", pem(root)),
         ):
             write_durably(work.directory / name, content, mode=0o644)
 
     @staticmethod
     def _described(work: Work) -> str:
-        leaf = need(work.chain, "the certificate")[0]
+        leaf, judge = need(work.chain, "the certificate")[0], judge_of(work)
         until = leaf.not_valid_after_utc
+        seen = sorted(p.stem for p in (work.directory / "issued").glob("*.pem"))
         work.note(
             "certificate",
             subject=observed(leaf.subject.rfc4514_string()),
-            hardware_serial=observed(hardware_serial(leaf)),
+            hardware_serial=observed(hardware_serial(leaf) if judge.idevid else None),
             issuer=observed(leaf.issuer.rfc4514_string()),
             serial=observed(f"{leaf.serial_number:x}"),
             not_before=observed(leaf.not_valid_before_utc.isoformat()),
@@ -99,6 +145,9 @@ class CertificateStep:
             sha256=observed(hashlib.sha256(der(leaf)).hexdigest()),
             path_verified=observed(True),
             files=observed(["device.pem", "chain.pem", "root.pem"]),
+            asked_of=intended(_whom(work)),
+            # A CA that forgets issues twice: those that do not count are somebody's to revoke.
+            superseded=observed([n for n in seen if n != f"{leaf.serial_number:x}"]),
         )
         end = "without end" if until == NO_END else f"valid to {until:%Y-%m-%d}"
         return f"for {work.box.target.serial}, {end},"
@@ -130,3 +179,13 @@ class InstallStep:
         path = work.box.identity.chain_path
         work.note("certificate", installed=observed(there), file=observed(path))
         return there
+
+
+def _whom(work: Work) -> str:
+    if work.plan.est is None:
+        return "the station's CA"
+    return f"EST at {work.plan.est.server}" if work.plan.est.server else "the station's EST server"
+
+
+def _parked_file(work: Work) -> Path:
+    return work.directory / "est-parked.json"

@@ -12,6 +12,11 @@ from provisioning.token_state import TokenFlags
 from provisioning.work import Work, need
 
 
+def known_pins(work: Work) -> Pins:
+    """The PINs that this station has for the box's token. Raises BadInput when it has none."""
+    return Pins.read(TokenStep.file(work))
+
+
 class TokenStep:
     """A token of the plan's label, with PINs that this station knows."""
 
@@ -20,7 +25,7 @@ class TokenStep:
     def probe(self, work: Work, by: Deadline) -> str | None:
         label = work.plan.token_label
         state = work.box.keys.state(label, by=by)
-        file = self._file(work)
+        file = self.file(work)
         if work.plan.pins is not None or file.exists():
             work.pins = Pins.read(file)
         elif state is not None:
@@ -35,7 +40,7 @@ class TokenStep:
 
     def act(self, work: Work, by: Deadline) -> None:
         # Durable before use: a token whose PINs nobody knows is lost.
-        pins = work.pins = work.pins or Pins.make(self._file(work))
+        pins = work.pins = work.pins or Pins.make(self.file(work))
         label = work.plan.token_label
         work.box.keys.initialise(label, so_pin=pins.so, user_pin=pins.user, by=by)
 
@@ -43,7 +48,7 @@ class TokenStep:
         return f"token {work.plan.token_label} initialised, and {self._log_in(work, by)}"
 
     @staticmethod
-    def _file(work: Work) -> Path:
+    def file(work: Work) -> Path:
         uuid = need(work.tee_uuid, "the TEE UUID")
         return work.plan.pins or work.station.pins(work.box.target.serial, uuid)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -15,6 +16,7 @@ from harness.errors import Misuse
 from provisioning.authority import Authority
 from provisioning.evidence import Evidence
 from provisioning.key_evidence import KeyEvidence
+from provisioning.local_services import Services
 from provisioning.pins import Pins
 from provisioning.plan import Plan
 from provisioning.record import Fact
@@ -49,6 +51,10 @@ class Work:
     enclave_bytes: bytes | None = None
     evidence: Evidence | None = None
     verdict: Verdict | None = None
+    held: ExitStack = field(default_factory=ExitStack)
+    """What steps opened and the run closes."""
+    services: Services | None = None
+    """The station's own EST server and provisioning service, once a step needed them."""
     facts: dict[str, dict[str, Fact]] = field(default_factory=dict)
 
     def note(self, about: str, /, **facts: Fact) -> None:

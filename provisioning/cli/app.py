@@ -24,6 +24,7 @@ from provisioning.cli import (
     shell,
     ta,
     targets,
+    verify,
 )
 
 
@@ -42,6 +43,7 @@ def build() -> typer.Typer:
     )
     app.callback()(_globals)
     app.command("provision")(provision.provision)
+    app.command("verify")(verify.verify)
     app.command("info")(look.info)
     cli_attest.register(app)
     app.command("shell")(shell.shell)

@@ -23,6 +23,7 @@ _SIGNS = {
     Outcome.DONE: "[green]done[/]   ",
     Outcome.ALREADY: "[cyan]already[/]",
     Outcome.CHECKED: "[green]checked[/]",
+    Outcome.PARKED: "[yellow]parked[/] ",
     Outcome.FAILED: "[red]failed[/] ",
 }
 
@@ -41,10 +42,10 @@ def provision(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Provision a box: token, key, certificate, enclave, attestation, record.
+    """Provision a box: token, key, certificate, enclave, attestation, registration, record.
 
     Every step looks at the box before it acts, so running it again changes nothing that is so
-    already, and is how to go on after a failure.
+    already, and is how to go on after a failure, or when a server put it off (exit status 9).
     """
     wanted = read_plan(plan)
     station = Station(state.absolute()) if state else Station.default()

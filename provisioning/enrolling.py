@@ -1,0 +1,170 @@
+"""The servers that a plan enrolls with, reached: whose certificates count, EST, DPS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+
+from harness.config_secret import SecretFile
+from harness.deadline import Deadline
+from harness.errors import BadInput, IntegrityFailure
+from provisioning.certificates import check_path, lasts
+from provisioning.csr import UNREADABLE, registration_id
+from provisioning.dps import DpsDevice
+from provisioning.est import BasicLogin, EstClient
+from provisioning.http_box import box_connector, station_address
+from provisioning.http_tls import TlsConnector
+from provisioning.local_services import ID_SCOPE, ServiceFiles, Services, listening_at
+from provisioning.token_public import PublicKey
+from provisioning.work import Work, need
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Whose certificates count. ``above``: known issuers below the root."""
+
+    root: x509.Certificate
+    above: tuple[x509.Certificate, ...]
+    idevid: bool
+    ours: bool
+    """Whether the station's CA issues them: then it also knows which ones are revoked."""
+
+    def path(
+        self,
+        found: x509.Certificate,
+        *,
+        key: PublicKey,
+        serial: str,
+        also: tuple[x509.Certificate, ...] = (),
+    ) -> tuple[x509.Certificate, ...]:
+        """From ``found`` up to, without, the root. Raises IntegrityFailure, naming what is wrong;
+        ``also`` are issuers that somebody sent along.
+        """
+        above = self.above if self.ours else (*self.above, *also)
+        return check_path(
+            found, key=key, serial=serial, above=above, root=self.root, idevid=self.idevid
+        )
+
+
+def judge_of(work: Work) -> Judge:
+    """Raises BadInput when the plan's ``ca`` cannot be read."""
+    est = work.plan.est
+    if est is None or est.ca is None:
+        ca = work.authority()
+        return Judge(ca.root, (ca.issuing,), idevid=True, ours=True)
+    return Judge(_certificate(est.ca), (), idevid=est.idevid, ours=False)
+
+
+def serving_path(
+    work: Work, chain: tuple[x509.Certificate, ...], judge: Judge
+) -> tuple[x509.Certificate, ...] | None:
+    """The path of a chain's leaf if it still serves this box, with this key; None otherwise."""
+    leaf, key = chain[0], need(work.key, "the key").public_key
+    try:
+        if judge.ours and work.authority().is_revoked(leaf):
+            return None
+        if not lasts(leaf):
+            return None
+        return judge.path(leaf, key=key, serial=work.box.target.serial, also=chain[1:])
+    except (IntegrityFailure, *UNREADABLE):
+        return None
+
+
+@contextmanager
+def est_client(work: Work, *, by: Deadline) -> Iterator[EstClient]:
+    """The plan's EST server, asked from this station."""
+    est = need(work.plan.est, "[enrollment.est]")
+    if not est.server:
+        running = station_services(work, by=by)
+        user, password = running.files.est_login
+        url = f"https://localhost:{running.est.port}"
+        trusted: str | None = running.files.trusted
+        login: BasicLogin | None = BasicLogin(user, password)
+    else:
+        url, trusted_file = est.server, est.trusted
+        trusted = _text(trusted_file) if trusted_file else None
+        login = BasicLogin(est.login[0], SecretFile(est.login[1])) if est.login else None
+    with EstClient(
+        url, TlsConnector(trusted), login=login, label=est.label, patience=est.patience
+    ) as client:
+        yield client
+
+
+@contextmanager
+def dps_device(work: Work, *, by: Deadline) -> Iterator[DpsDevice]:
+    """The plan's provisioning service, asked by the box itself with the key in its token."""
+    dps, chain = need(work.plan.dps, "[enrollment.dps]"), need(work.chain, "the certificate")
+    target, pins = work.box.target, need(work.pins, "the PIN")
+    if not dps.service:
+        running, address = station_services(work, by=by), station_address(target, by=by)
+        host = f"[{address}]" if ":" in address else address
+        endpoint, scope = f"https://{host}:{running.dps.port}", ID_SCOPE
+        trusted: str | None = running.files.trusted
+    else:
+        endpoint, scope = dps.service, dps.id_scope
+        trusted = _text(dps.trusted) if dps.trusted else None
+    with (
+        box_connector(
+            target,
+            label=work.plan.token_label,
+            key_id=need(work.key, "the key").id,
+            chain=chain,
+            pin=lambda: pins.user,
+            trusted=trusted,
+            by=by,
+        ) as connector,
+        DpsDevice(scope, registration_id(target.serial), connector, endpoint=endpoint) as device,
+    ):
+        yield device
+
+
+def dps_address(work: Work, *, by: Deadline) -> tuple[str, str]:
+    """Endpoint and ID scope that the box is told to use from now on.
+
+    Of the station's own: where ``trustbox factory serve`` serves it, also after this run.
+    """
+    dps = need(work.plan.dps, "[enrollment.dps]")
+    if dps.service:
+        return dps.service, dps.id_scope
+    files = station_services(work, by=by).files
+    address = station_address(work.box.target, by=by)
+    host = f"[{address}]" if ":" in address else address
+    return f"https://{host}:{files.ports().dps}", ID_SCOPE
+
+
+def station_services(work: Work, *, by: Deadline) -> Services:
+    """The station's own EST server and provisioning service, running until the run ends."""
+    if work.services is None:
+        address = station_address(work.box.target, by=by) if work.plan.dps else ""
+        work.services = work.held.enter_context(
+            ServiceFiles(work.station.state).serving(
+                work.authority,
+                days=work.plan.validity_days,
+                names=[address] if address else [],
+                listen=listening_at(address),
+            )
+        )
+    return work.services
+
+
+def _certificate(place: Path) -> x509.Certificate:
+    try:
+        return x509.load_pem_x509_certificate(_text(place).encode())
+    except UNREADABLE:
+        raise BadInput(
+            where=str(place), key="the file", value="(other text)", expected="a certificate, PEM"
+        ) from None
+
+
+def _text(place: Path) -> str:
+    try:
+        return place.read_bytes().decode()
+    except (OSError, UnicodeDecodeError) as problem:
+        shown = getattr(problem, "strerror", None) or type(problem).__name__
+        raise BadInput(
+            where=str(place), key="the file", value=shown, expected="a readable PEM file"
+        ) from None

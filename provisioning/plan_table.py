@@ -1,0 +1,56 @@
+"""One table of a plan, read strictly: every complaint names file, table and key."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from harness.errors import BadInput
+
+
+class Table:
+    """``name`` is dotted for a table in a table. A key that is not in ``keys`` is an error."""
+
+    def __init__(self, where: str, name: str, found: object, keys: tuple[str, ...]) -> None:
+        self._where, self._name = where, name
+        if not isinstance(found, dict):
+            raise BadInput(where=where, key=name, value=found, expected=f"a table [{name}]")
+        self._found = found
+        for key in found:
+            if key not in keys:
+                raise self.wrong(key, found[key], "no such key; known are " + ", ".join(keys))
+
+    def text(self, key: str, form: str, expected: str) -> str:
+        value = self._found.get(key)
+        # Blanks around a value are never meant, and tokens pad their labels with them.
+        if not isinstance(value, str) or not re.fullmatch(form, value) or value != value.strip():
+            raise self.wrong(key, value, expected)
+        return value
+
+    def optional(self, key: str, form: str, expected: str) -> str | None:
+        return self.text(key, form, expected) if key in self._found else None
+
+    def number(self, key: str, least: int, most: int) -> int:
+        value = self._found.get(key)
+        if type(value) is not int or not least <= value <= most:
+            raise self.wrong(key, value, f"a whole number from {least} to {most}")
+        return value
+
+    def days(self, key: str) -> int | None:
+        return None if self._found.get(key) == "unlimited" else self.number(key, 1, 36500)
+
+    def seconds(self, key: str, usual: float) -> float:
+        return float(self.number(key, 0, 3600)) if key in self._found else usual
+
+    def file(self, key: str, beside: Path) -> Path | None:
+        """A path, relative to the plan's directory; None where it is not given."""
+        text = self.optional(key, r".+", "the path of a file")
+        return None if text is None else beside / Path(text).expanduser()
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._found
+
+    def wrong(self, key: str, value: object, expected: str) -> BadInput:
+        return BadInput(
+            where=self._where, key=f"{self._name}.{key}", value=value, expected=expected
+        )

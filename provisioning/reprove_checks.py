@@ -1,0 +1,235 @@
+"""The claims of a record, and how each is proved again. Every check only looks."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+from cryptography import x509
+
+from harness.deadline import Deadline
+from harness.errors import BadFrame, IntegrityFailure
+from provisioning.certificates import der, pem
+from provisioning.challenge import ChallengeServer
+from provisioning.csr import registration_id
+from provisioning.dps_answers import parse_assigned
+from provisioning.enrolling import dps_device, judge_of, serving_path
+from provisioning.http_box import box_connector, station_address
+from provisioning.http_client import Http
+from provisioning.iotedge import CONFIG_PATH, IotEdge
+from provisioning.local_services import ServiceFiles, listening_at
+from provisioning.plan import Plan
+from provisioning.record import value
+from provisioning.steps_edge import EdgeStep
+from provisioning.steps_key import known_pins
+from provisioning.steps_tee import AttestStep
+from provisioning.token_state import TokenFlags
+from provisioning.work import Work, need
+
+_SPENT = {
+    TokenFlags.USER_PIN_COUNT_LOW: "a wrong user PIN was tried since the last right one",
+    TokenFlags.USER_PIN_FINAL_TRY: "the user PIN has one try left",
+    TokenFlags.USER_PIN_LOCKED: "the user PIN is locked",
+    TokenFlags.SO_PIN_COUNT_LOW: "a wrong SO PIN was tried since the last right one",
+    TokenFlags.SO_PIN_FINAL_TRY: "the SO PIN has one try left",
+    TokenFlags.SO_PIN_LOCKED: "the SO PIN is locked, for ever",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """``look`` says what is so, or raises; ``needs`` are checks without which it makes no sense."""
+
+    name: str
+    look: Callable[[Work, Deadline], str]
+    needs: tuple[str, ...] = ()
+    seconds: float = 120.0
+    wanted: Callable[[Plan], bool] = lambda plan: True
+
+
+def identity(work: Work, by: Deadline) -> str:
+    """The box behind the label is the one of the record, by its own word and by its TEE's."""
+    target, facts = work.box.target, work.box.info.look(by=by)
+    if facts["serial number"] not in (None, target.serial):
+        raise IntegrityFailure(f"the box says that it is {facts['serial number']}")
+    found = {s.tee_uuid for s in work.box.keys.tokens(by=by) if s.tee_uuid is not None}
+    _same(work, "box", "tee_uuid", ", ".join(sorted(map(str, found))), "the TEE's UUID")
+    (work.tee_uuid,) = found
+    return f"{target.serial}, TEE UUID {work.tee_uuid}"
+
+
+def pin_counters(work: Work, by: Deadline) -> str:
+    label = work.plan.token_label
+    state = work.box.keys.state(label, by=by)
+    if state is None or not state.has_user_pin:
+        raise IntegrityFailure(f"there is no initialised token {label}")
+    spent = [said for flag, said in _SPENT.items() if flag in state.flags]
+    if spent:
+        raise IntegrityFailure(f"token {label}: {'; '.join(spent)}")
+    return f"token {label}: no wrong PIN was tried"
+
+
+def key(work: Work, by: Deadline) -> str:
+    """Found by its CKA_ID, with the public half that the record has."""
+    work.pins = known_pins(work)
+    work.box.keys.login(work.plan.token_label, work.pins.user, by=by)
+    work.key = work.box.keys.find(work.plan.key_purpose, by=by)
+    if work.key is None:
+        raise IntegrityFailure(f"the token holds no key {work.plan.key_purpose} of this box")
+    _same(work, "key", "cka_id", work.key.id.hex(), "its CKA_ID")
+    _same(work, "key", "spki_sha256", work.key.spki_sha256, "its public key")
+    return f"CKA_ID {work.key.id.hex()[:16]}…, public key {work.key.spki_sha256[:16]}…"
+
+
+def key_proof(work: Work, by: Deadline) -> str:
+    found = work.box.keys.evidence(need(work.key, "the key"), by=by)
+    if faults := found.faults():
+        raise IntegrityFailure("; ".join(faults))
+    return "it signed a fresh challenge, and the token withholds its value"
+
+
+def certificate(work: Work, by: Deadline) -> str:
+    """Token object = file on the box = file of the record = digest in the record."""
+    there = work.box.identity.chain(by=by)
+    if not there:
+        raise IntegrityFailure(f"the box has no certificate in {work.box.identity.chain_path}")
+    if work.box.keys.certificates(need(work.key, "the key"), by=by) != (der(there[0]),):
+        raise IntegrityFailure("the certificate in the token is not the one in the file")
+    kept = work.directory / "device.pem"
+    if not kept.exists() or kept.read_bytes() != pem(there[0]):
+        raise IntegrityFailure(f"the box's certificate is not the one in {kept}")
+    digest = hashlib.sha256(der(there[0])).hexdigest()
+    _same(work, "certificate", "sha256", digest, "the certificate's digest")
+    work.chain = there
+    return "token, file and record hold the same, byte for byte"
+
+
+def path(work: Work, by: Deadline) -> str:
+    """To the root, for this key and this box, not over, not revoked."""
+    chain, judge = need(work.chain, "the certificate"), judge_of(work)
+    leaf = chain[0]
+    judge.path(
+        leaf,
+        key=need(work.key, "the key").public_key,
+        serial=work.box.target.serial,
+        also=chain[1:],
+    )
+    if judge.ours and _is_revoked(work, leaf):
+        raise IntegrityFailure(f"certificate {leaf.serial_number:x} was revoked")
+    if serving_path(work, chain, judge) is None:
+        raise IntegrityFailure(f"the certificate is about to end: {leaf.not_valid_after_utc}")
+    known = "not revoked" if judge.ours else "whether it was revoked its CA knows"
+    return f"leads to {judge.root.subject.rfc4514_string()}; {known}"
+
+
+def handshake(work: Work, by: Deadline) -> str:
+    """The box proves itself to a server of ours by mutual TLS with the key in its token."""
+    target, pins = work.box.target, need(work.pins, "the PIN")
+    chain = need(work.chain, "the certificate")
+    files, address = ServiceFiles(work.station.state), station_address(target, by=by)
+    files.prepare([address])
+    root = pem(judge_of(work).root).decode()
+    listen = listening_at(address)
+    with (
+        ChallengeServer(files.tls.server, trusted=root, listen=listen) as server,
+        box_connector(
+            target,
+            label=work.plan.token_label,
+            key_id=need(work.key, "the key").id,
+            chain=chain,
+            pin=lambda: pins.user,
+            trusted=files.trusted,
+            by=by,
+        ) as connector,
+    ):
+        host = f"[{address}]" if ":" in address else address
+        http = Http(f"https://{host}:{server.port}", connector)
+        try:
+            answer = http.request("GET", server.path, by=by)
+        finally:
+            http.close()
+        if answer.status != 200 or json.loads(answer.body) != {"nonce": server.nonce}:
+            raise BadFrame("the answer that the box was given is not the one that was sent")
+        if not server.heard_from(hashlib.sha256(der(chain[0])).hexdigest()):
+            raise IntegrityFailure("somebody else's certificate was shown in the handshake")
+    return "mutual TLS with the key in the token carried a fresh nonce"
+
+
+def registration(work: Work, by: Deadline) -> str:
+    device = registration_id(work.box.target.serial)
+    with dps_device(work, by=by) as service:
+        found = service.look_up(by=by)
+    if found is None or found.status != "assigned":
+        said = "knows nothing of it" if found is None else f"says {found.status}"
+        raise IntegrityFailure(f"the provisioning service {said}")
+    assigned = parse_assigned(found, device)
+    _same(work, "enrollment", "hub", assigned.hub, "the hub")
+    _same(work, "enrollment", "device_id", assigned.device_id, "the device id")
+    return f"{device} is assigned to {assigned.hub} as {assigned.device_id}"
+
+
+def iotedge(work: Work, by: Deadline) -> str:
+    edge = IotEdge(work.box.target.shell)
+    edge.check(by=by)
+    if not edge.there(EdgeStep.config(work, by), by=by):
+        raise IntegrityFailure(f"{CONFIG_PATH} is not what it was made")
+    return f"{CONFIG_PATH} is as it was made, 0600"
+
+
+def enclave(work: Work, by: Deadline) -> str:
+    uuid = UUID(str(value(work.earlier, "enclave", "uuid")))
+    found = work.box.target.shell.read(work.box.enclave.path(uuid), by=by)
+    _same(work, "enclave", "file_sha256", hashlib.sha256(found).hexdigest(), "the enclave's file")
+    work.enclave_uuid, work.enclave_bytes = uuid, found
+    return f"{uuid} is the file that was installed"
+
+
+def attestation(work: Work, by: Deadline) -> str:
+    """Fresh evidence, by the attestation key that was pinned."""
+    if value(work.earlier, "attestation", "evidence") is None:
+        raise IntegrityFailure("the record has no attestation key to compare with")
+    said = AttestStep().look(work, by)
+    evidence = need(work.evidence, "the evidence")
+    pinned = value(work.earlier, "attestation", "key_fingerprint")
+    if evidence.key.fingerprint != pinned:
+        raise IntegrityFailure(f"the attestation key is not the pinned one ({pinned})")
+    return f"{said}; signed by the pinned key"
+
+
+CHECKS = (
+    Check("identity", identity),
+    Check("pin-counters", pin_counters, ("identity",)),
+    Check("key", key, ("pin-counters",)),
+    Check("key-proof", key_proof, ("key",)),
+    Check("certificate", certificate, ("key",)),
+    Check("path", path, ("certificate",)),
+    Check("handshake", handshake, ("certificate",)),
+    Check(
+        "registration",
+        registration,
+        ("certificate",),
+        wanted=lambda plan: plan.dps is not None,
+    ),
+    Check("iotedge", iotedge, ("key",), wanted=lambda plan: plan.edge is not None),
+    Check("enclave", enclave, ("identity",)),
+    Check("attestation", attestation, ("enclave",), seconds=180.0),
+)
+
+
+def _same(work: Work, about: str, name: str, found: str, what: str) -> None:
+    claimed = value(work.earlier, about, name)
+    if claimed != found:
+        raise IntegrityFailure(f"{what} is {found or 'nowhere'}, and the record has {claimed}")
+
+
+def _is_revoked(work: Work, leaf: x509.Certificate) -> bool:
+    """By the CA's index, and by the CRL that others read."""
+    ca = work.authority()
+    published = ca.files.crl("issuing")
+    listed = published is not None and published.get_revoked_certificate_by_serial_number(
+        leaf.serial_number
+    )
+    return ca.is_revoked(leaf) or bool(listed)

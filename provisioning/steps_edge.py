@@ -1,0 +1,81 @@
+"""The step that tells IoT Edge on the box who it is and where to register."""
+
+from __future__ import annotations
+
+import hashlib
+
+from harness.deadline import Deadline
+from harness.errors import IntegrityFailure
+from provisioning.csr import registration_id
+from provisioning.enrolling import dps_address
+from provisioning.iotedge import (
+    CONFIG_PATH,
+    Applied,
+    EdgeConfig,
+    FileCertificate,
+    IotEdge,
+    without_pins,
+)
+from provisioning.iotedge_uri import Pkcs11Uri
+from provisioning.record import observed
+from provisioning.work import Work, need
+
+
+class EdgeStep:
+    """/etc/aziot/config.toml as the plan has it, applied where the box has aziotctl."""
+
+    name, doing, seconds = "iotedge", "configuring IoT Edge", 120.0
+
+    def __init__(self) -> None:
+        self._applied = Applied(changed=False, by_aziotctl=False)
+
+    def probe(self, work: Work, by: Deadline) -> str | None:
+        config = self.config(work, by)
+        if not IotEdge(work.box.target.shell).there(config, by=by):
+            return None
+        return f"{CONFIG_PATH} is as it must be{self._checked(work, config, by)}"
+
+    def act(self, work: Work, by: Deadline) -> None:
+        config = self.config(work, by)
+        self._applied = IotEdge(work.box.target.shell).apply(config, by=by)
+
+    def confirm(self, work: Work, by: Deadline) -> str:
+        config = self.config(work, by)
+        if not IotEdge(work.box.target.shell).there(config, by=by):
+            raise IntegrityFailure(f"the box does not show the {CONFIG_PATH} given to it")
+        how = "aziotctl applied it" if self._applied.by_aziotctl else "the box has no aziotctl"
+        return f"{CONFIG_PATH} written, 0600{self._checked(work, config, by)}; {how}"
+
+    @staticmethod
+    def _checked(work: Work, config: EdgeConfig, by: Deadline) -> str:
+        IotEdge(work.box.target.shell).check(by=by)
+        # Without its PIN: a digest of a text with one would let it be guessed.
+        text = without_pins(config).render().reveal()
+        work.note(
+            "iotedge",
+            file=observed(CONFIG_PATH),
+            mode=observed("0600"),
+            sha256_without_pin=observed(hashlib.sha256(text).hexdigest()),
+        )
+        return ", and is checked"
+
+    @staticmethod
+    def config(work: Work, by: Deadline) -> EdgeConfig:
+        """What the plan and this box make of it."""
+        edge, pins = need(work.plan.edge, "[iotedge]"), need(work.pins, "the PIN")
+        endpoint, scope = dps_address(work, by=by)
+        device = registration_id(work.box.target.serial)
+        label, key = work.plan.token_label, need(work.key, "the key")
+        return EdgeConfig(
+            id_scope=scope,
+            registration_id=device,
+            certificate=FileCertificate(
+                work.box.identity.chain_path,
+                # By its label: iot-identity-service's URIs know no id.
+                Pkcs11Uri(token=label, object=key.label, pin=pins.user),
+            ),
+            module=work.box.target.layout.pkcs11_module,
+            base_slot=Pkcs11Uri(token=label, pin=pins.user),
+            hostname=edge.hostname or device,
+            endpoint=f"{endpoint}/",
+        )

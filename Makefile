@@ -16,7 +16,7 @@ JOBS ?= $(shell echo $$(( $$(nproc) + 1 )))
 # The first of these that runs and is new enough makes the venv.
 PYTHON ?= python3 python3.11 python3.12 python3.13 python3.14
 
-.PHONY: help setup packages provision test test-slow test-fast test-bench test-enclave bench-enclave security-cases lint check bench-restore bench-console bench-tamper clean
+.PHONY: help setup packages provision test test-slow test-fast test-bench test-enclave bench-enclave security-cases lint check bench-restore bench-console bench-tamper bench-provision clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
@@ -63,6 +63,9 @@ bench-console: setup ## the shell over a serial line: right under noise and loss
 
 bench-tamper: setup ## is a changed bit of TEE core, enclave or enclave file noticed? any false alarm?
 	@$(BIN)/python -m benchmarks.tamper $(ARGS)
+
+bench-provision: setup ## time per step of a provisioning run, and how much of it is the TEE
+	@$(BIN)/python -m benchmarks.provision $(ARGS)
 
 clean: ## remove what make and its tools put into this directory (built images stay in your cache)
 	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

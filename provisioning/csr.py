@@ -48,18 +48,10 @@ def device_subject(serial: str) -> x509.Name:
     )
 
 
-def make_request(
-    key: SigningKey, serial: str, *, names: x509.SubjectAlternativeName | None = None
-) -> bytes:
-    """A PKCS#10 request (DER) for the box's name, signed in the token.
-
-    ``names``: those of the certificate that is to be renewed, which EST wants to see again
-    (RFC 7030 4.2.2); a first request has none.
-    """
+def make_request(key: SigningKey, serial: str) -> bytes:
+    """A PKCS#10 request (DER) for the box's name, signed in the token."""
     profile = KeyProfile.of(key.public_key())
     builder = x509.CertificateSigningRequestBuilder().subject_name(device_subject(serial))
-    if names is not None:
-        builder = builder.add_extension(names, critical=False)
     made = builder.sign(key, profile.hash if profile else hashes.SHA256())
     return made.public_bytes(serialization.Encoding.DER)
 

@@ -47,9 +47,16 @@ class IdentitySession:
             raise IntegrityFailure(f"{self._target.name} does not show the certificate given to it")
 
     def installed(self, key: KeyPair, chain: tuple[x509.Certificate, ...], *, by: Deadline) -> bool:
-        """Whether token and file hold exactly this chain."""
+        """Whether token and file hold exactly this chain, the file as one that only root changes.
+
+        A link in its place is not the file: whoever owns the other end could change it.
+        """
         in_token = self._keys.certificates(key, by=by) == (der(chain[0]),)
-        return in_token and self._file(by) == pem(*chain)
+        return in_token and self._file(by) == pem(*chain) and self._plain(by)
+
+    def _plain(self, by: Deadline) -> bool:
+        told = self._target.shell.run("stat", "-c", "%a %F", "--", self.chain_path, by=by).text
+        return told == "644 regular file"
 
     def chain(self, *, by: Deadline) -> tuple[x509.Certificate, ...]:
         """The chain in the box's file, leaf first; empty when there is none or it is no PEM."""

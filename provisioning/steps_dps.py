@@ -11,6 +11,7 @@ from provisioning.csr import registration_id
 from provisioning.dps import DpsDevice
 from provisioning.dps_answers import Assigned, parse_assigned
 from provisioning.enrolling import dps_device
+from provisioning.http_errors import ServiceRefused
 from provisioning.private_files import write_durably
 from provisioning.record import asserted, intended, observed
 from provisioning.work import Work, need
@@ -40,9 +41,14 @@ class RegisterStep:
         return f"{self._described(work, found)}, says the service"
 
     def act(self, work: Work, by: Deadline) -> None:
-        self._assigned = self._reached(work, by).register(
-            by=by, operation=self._begun(work), started=lambda begun: self._keep(work, begun)
-        )
+        try:
+            self._assigned = self._reached(work, by).register(
+                by=by, operation=self._begun(work), started=lambda begun: self._keep(work, begun)
+            )
+        except ServiceRefused:
+            # That operation came to its end; once somebody let the box in, another one begins.
+            self._place(work).unlink(missing_ok=True)
+            raise
 
     def confirm(self, work: Work, by: Deadline) -> str:
         found = self._known(work, by)

@@ -38,12 +38,12 @@ class CertificateStep:
 
     def probe(self, work: Work, by: Deadline) -> str | None:
         """What the box shows counts; then what an earlier run had issued but not installed."""
-        found = work.box.identity.chain(by=by) or self._kept(work)
-        path = serving_path(work, found, judge_of(work)) if found else None
-        if path is None:
-            return None
-        self._keep(work, path)
-        return f"certificate {self._described(work)} is issued"
+        for found in (work.box.identity.chain(by=by), self._kept(work)):
+            path = serving_path(work, found, judge_of(work)) if found else None
+            if path is not None:
+                self._keep(work, path)
+                return f"certificate {self._described(work)} is issued"
+        return None
 
     def act(self, work: Work, by: Deadline) -> None:
         request = self._request(work, by)

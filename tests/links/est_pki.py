@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from provisioning.http_tls import FileIdentity
+from provisioning.idevid import key_usage
 
 Key = ec.EllipticCurvePrivateKey
 DAY = datetime.timedelta(days=1)
@@ -145,6 +146,9 @@ def _certificate(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
         )
     )
+    if ca:  # RFC 5280 4.2.1.3: CAs' certificates say so
+        usage = key_usage(key_cert_sign=True, crl_sign=True)
+        builder = builder.add_extension(usage, critical=True)
     if not ca and not bare:
         builder = builder.add_extension(x509.ExtendedKeyUsage(both), critical=False)
         builder = builder.add_extension(x509.SubjectAlternativeName(hosts), critical=False)

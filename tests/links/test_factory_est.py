@@ -17,7 +17,7 @@ from harness.deadline import Deadline
 from harness.secret import Secret
 from provisioning.authority import Authority
 from provisioning.certificates import check_issued, pem
-from provisioning.csr import device_subject, make_request
+from provisioning.csr import device_subject
 from provisioning.est import BasicLogin, EstClient
 from provisioning.est_answers import Issued
 from provisioning.http_errors import ServiceRefused, UntrustedServer
@@ -65,8 +65,10 @@ def by() -> Deadline:
     return Deadline.after(60)
 
 
-def request(key: Key, serial: str) -> bytes:
+def request(key: Key, serial: str, names: x509.SubjectAlternativeName | None = None) -> bytes:
     builder = x509.CertificateSigningRequestBuilder().subject_name(device_subject(serial))
+    if names is not None:
+        builder = builder.add_extension(names, critical=False)
     return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
 
 
@@ -157,7 +159,7 @@ def test_reenrollment_by_the_boxs_own_certificate_is_given_a_new_one(
     names = old.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
 
     with factory.client(identity=identity(factory, tmp_path, key, old), login=False) as client:
-        made = client.reenroll(make_request(key, SERIAL, names=names), old, by=by)
+        made = client.reenroll(request(key, SERIAL, names), old, by=by)
 
     assert isinstance(made, Issued)
     assert made.certificate.serial_number != old.serial_number

@@ -1,0 +1,259 @@
+"""Time per step of a provisioning run, and how much of it is the TEE.
+
+    python -m benchmarks.provision [--runs 3] [--serial TB-EMU-BENCH] [--plan FILE]
+
+Each run provisions a box that was restored to its delivered state, with a new station whose CA is
+there already. What goes over the box's streams is counted on its way, between our code and SSH:
+
+- PKCS#11: the calls that ``p11-kit remote`` carries into the token (its messages), bytes each way,
+  round trips (changes of direction), and the time from a request's last byte to its answer;
+- TEE client: the same for sessions with TAs and the attestation PTA.
+
+``tee_s`` is that time without the link: a round trip to the box that never enters the secure world
+(the TEE driver's version) is measured before each run and taken off each wait. What OpenSSL asks of
+the token on the box itself does not cross the link and is not in it: ``register`` says how long its
+handshake took. The last line is one JSON object: medians ``total_s``, ``tee_s``, and ``steps``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness.deadline import Deadline
+from harness.target import Stream, Streams, Target
+from harness.targets import open_target
+from harness.tee import TeeClient
+from provisioning.plan import Plan, example_plan, parse_plan, read_plan
+from provisioning.run import StepReport, Watcher, provision
+from provisioning.station import Station
+from provisioning.steps import EffectStep, LookStep
+
+BUILD_SECONDS = 1800.0
+RESTORE_SECONDS = 120.0
+PINGS = 20
+P11_KIT_HEADER = 12
+"""p11-kit's RPC: call code, length of options, length of body, 32 bits each, after one byte of
+version from each side (p11-kit/rpc-transport.c)."""
+
+
+@dataclass(slots=True)
+class Count:
+    """What one step did over one kind of stream."""
+
+    calls: int = 0
+    sent: int = 0
+    received: int = 0
+    round_trips: int = 0
+    waited: float = 0.0
+
+
+class Tally:
+    """Counts by step and by kind: ``pkcs11``, ``tee`` (TEE client), ``tls`` (openssl)."""
+
+    def __init__(self) -> None:
+        self.step = "before"
+        self.counts: dict[tuple[str, str], Count] = defaultdict(Count)
+
+    def of(self, kind: str) -> Count:
+        return self.counts[self.step, kind]
+
+
+class CountingStreams:
+    """Implements ``Streams``, counting."""
+
+    def __init__(self, inner: Streams, tally: Tally, p11_kit: str) -> None:
+        self._inner, self._tally, self._p11_kit = inner, tally, p11_kit
+
+    def stream(self, *argv: str, by: Deadline, secret: bool = False) -> Stream:
+        by_openssl = any("openssl s_client" in word for word in argv)
+        kind = "pkcs11" if argv[0] == self._p11_kit else "tls" if by_openssl else "tee"
+        return CountingStream(self._inner.stream(*argv, by=by, secret=secret), self._tally, kind)
+
+
+class CountingStream:
+    """Implements ``Stream``. One thread uses it, as all streams of a run are used."""
+
+    def __init__(self, inner: Stream, tally: Tally, kind: str) -> None:
+        self._inner, self._tally, self._kind = inner, tally, kind
+        self._asked_at: float | None = None
+        self._messages = Messages() if kind == "pkcs11" else None
+
+    def send(self, data: bytes, *, by: Deadline) -> None:
+        count = self._tally.of(self._kind)
+        count.sent += len(data)
+        whole = self._messages.seen(data) if self._messages else 1
+        count.calls += whole
+        self._inner.send(data, by=by)
+        if whole:  # what p11-kit's start takes is no call's
+            self._asked_at = time.monotonic()
+
+    def receive(self, most: int, *, by: Deadline) -> bytes:
+        data = self._inner.receive(most, by=by)
+        count = self._tally.of(self._kind)
+        count.received += len(data)
+        if self._asked_at is not None and data:
+            count.waited += time.monotonic() - self._asked_at
+            count.round_trips += 1
+            self._asked_at = None
+        return data
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def fileno(self) -> int:
+        return self._inner.fileno()
+
+
+class Messages:
+    """Counts whole messages in p11-kit's stream of requests."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._greeted = False
+
+    def seen(self, data: bytes) -> int:
+        self._buffer += data
+        if not self._greeted:
+            self._greeted = True
+            del self._buffer[:1]
+        found = 0
+        while len(self._buffer) >= P11_KIT_HEADER:
+            options, body = (int.from_bytes(self._buffer[i : i + 4], "big") for i in (4, 8))
+            if len(self._buffer) < P11_KIT_HEADER + options + body:
+                break
+            del self._buffer[: P11_KIT_HEADER + options + body]
+            found += 1
+        return found
+
+
+class Clock(Watcher):
+    """Tells the tally which step it is, and people how it goes."""
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+        self.seconds: dict[str, float] = {}
+
+    def started(self, step: EffectStep | LookStep) -> None:
+        self._tally.step = step.name
+
+    def ended(self, report: StepReport) -> None:
+        self.seconds[report.name] = report.seconds
+        self._tally.step = "between"
+        print(f"  {report.name:12} {report.outcome.value:8} {report.seconds:7.3f} s", flush=True)
+
+
+def link_seconds(target: Target) -> float:
+    """The median of round trips to the box that its kernel answers."""
+    times = []
+    with TeeClient.open(target, by=Deadline.after(60)) as client:
+        for _ in range(PINGS):
+            began = time.monotonic()
+            client.version(by=Deadline.after(60))
+            times.append(time.monotonic() - began)
+    return statistics.median(times)
+
+
+def measure(target: Target, plan: Plan, station: Station) -> dict[str, object]:
+    """One run on a box in its delivered state."""
+    target.rig.restore(by=Deadline.after(RESTORE_SECONDS))
+    link = link_seconds(target)
+    tally = Tally()
+    assert target.streams is not None
+    streams = CountingStreams(target.streams, tally, target.layout.p11_kit)
+    clock = Clock(tally)
+    with tempfile.TemporaryDirectory() as records:
+        began = time.monotonic()
+        provision(
+            replace(target, streams=streams), plan, station, watcher=clock, records=Path(records)
+        )
+        total = time.monotonic() - began
+    steps = {name: _step(name, seconds, tally, link) for name, seconds in clock.seconds.items()}
+    tee = sum(float(str(step["tee_s"])) for step in steps.values())
+    return {"total_s": total, "tee_s": tee, "link_s": link, "steps": steps}
+
+
+def _step(name: str, seconds: float, tally: Tally, link: float) -> dict[str, object]:
+    token, tee, tls = (tally.counts[name, kind] for kind in ("pkcs11", "tee", "tls"))
+    inside = sum(max(0.0, c.waited - link * c.round_trips) for c in (token, tee))
+    found: dict[str, object] = {
+        "s": round(seconds, 3),
+        "tee_s": round(inside, 3),
+        "pkcs11_calls": token.calls,
+        "pkcs11_round_trips": token.round_trips,
+        "pkcs11_sent": token.sent,
+        "pkcs11_received": token.received,
+        "tee_calls": tee.calls,
+    }
+    if tls.round_trips:
+        found["tls_waited_s"] = round(tls.waited, 3)
+    return found
+
+
+def show(run: dict[str, object]) -> None:
+    steps = run["steps"]
+    assert isinstance(steps, dict)
+    print(
+        f"{'step':12} {'s':>8} {'TEE s':>8} {'PKCS#11':>8} {'sent':>8} {'got':>8} {'TEE calls':>9}"
+    )
+    for name, step in steps.items():
+        print(
+            f"{name:12} {step['s']:8.3f} {step['tee_s']:8.3f} {step['pkcs11_calls']:8}"
+            f" {step['pkcs11_sent']:8} {step['pkcs11_received']:8} {step['tee_calls']:9}"
+        )
+    print(f"{'in all':12} {run['total_s']:8.3f} {run['tee_s']:8.3f}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--runs", type=int, default=3, help="runs (at least 1)")
+    parser.add_argument("--serial", default="TB-EMU-BENCH", help="the emulated box to measure")
+    parser.add_argument("--target", default="emulator", help="from targets.toml; must restore")
+    parser.add_argument("--plan", type=Path, help="a plan; default: the example")
+    options = parser.parse_args()
+    if options.runs < 1:
+        parser.error("a median needs at least one measurement")
+    if options.plan:
+        plan = read_plan(options.plan)
+    else:
+        plan = parse_plan(example_plan().encode(), where="the example", beside=Path.cwd())
+    runs = []
+    with open_target(
+        options.target,
+        serial=options.serial,
+        fresh=True,
+        lasting=None,
+        by=Deadline.after(BUILD_SECONDS),
+        config=None,
+        progress=lambda line: print(line, flush=True),
+    ) as target:
+        for number in range(1, options.runs + 1):
+            with tempfile.TemporaryDirectory() as state:
+                station = Station(Path(state))
+                with station.authority(by=Deadline.after(60)):
+                    print(f"run {number}/{options.runs}; the station's CA is set up", flush=True)
+                runs.append(measure(target, plan, station))
+            show(runs[-1])
+    middle = sorted(runs, key=lambda run: float(str(run["total_s"])))[(len(runs) - 1) // 2]
+    result = {
+        "total_s": _median(runs, "total_s"),
+        "tee_s": _median(runs, "tee_s"),
+        "link_s": _median(runs, "link_s"),
+        "totals": [round(float(str(run["total_s"])), 3) for run in runs],
+        "steps": middle["steps"],
+    }
+    print(json.dumps(result))
+
+
+def _median(runs: list[dict[str, object]], name: str) -> float:
+    return round(statistics.median(float(str(run[name])) for run in runs), 4)
+
+
+if __name__ == "__main__":
+    main()

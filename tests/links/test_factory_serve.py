@@ -1,0 +1,137 @@
+"""``trustbox factory serve``: both servers for as long as it runs, and what they show."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from harness.deadline import Deadline
+from harness.errors import LinkError
+from provisioning.certificates import der
+from provisioning.challenge import ChallengeServer
+from provisioning.est import EstClient
+from provisioning.http_client import Http
+from provisioning.http_errors import ServiceRefused
+from provisioning.http_tls import TlsConnector
+from provisioning.local_http import ServerFiles
+from provisioning.local_tls import TlsFiles
+from tests.links.est_pki import Pki
+
+pytestmark = pytest.mark.slow
+
+
+@contextmanager
+def serving(state: Path, *words: str) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, str]]]:
+    command = "from provisioning.cli import main; main()"
+    argv = [sys.executable, "-c", command, "factory", "serve", "--state", str(state), "--json"]
+    process = subprocess.Popen(
+        [*argv, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=dict(os.environ)
+    )
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        assert line, process.communicate()
+        yield process, json.loads(line)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_it_serves_until_interrupted_and_then_again_at_the_same_ports(tmp_path: Path) -> None:
+    by = Deadline.after(60)
+    told = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with serving(tmp_path) as (process, said):
+            trusted = Path(said["trusted"]).read_text()
+            with EstClient(said["est"], TlsConnector(trusted)) as client:
+                assert len(client.cacerts(by=by)) == 2
+            process.send_signal(number)
+            _, words = process.communicate(timeout=30)
+            told.append((said["est"], said["dps"]))
+        assert (process.returncode, words) == (0, b"both ended\n")
+        with EstClient(said["est"], TlsConnector(trusted)) as client, pytest.raises(LinkError):
+            client.cacerts(by=by)
+
+    assert told[0] == told[1]
+
+
+def test_port_that_somebody_has_is_said_and_nothing_is_served(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = subprocess.run(
+            [
+                *(sys.executable, "-c", "from provisioning.cli import main; main()"),
+                *("factory", "serve", "--state", str(tmp_path), "--est-port", str(port)),
+            ],
+            capture_output=True,
+            check=False,
+            timeout=60,
+        )
+
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert f"127.0.0.1:{port} cannot be listened on".encode() in done.stderr
+
+
+def test_certificate_is_kept_until_it_lacks_a_name(tmp_path: Path) -> None:
+    files = TlsFiles(tmp_path / "tls")
+    files.ensure([])
+    first = files.root.read_bytes()
+    files.ensure(["localhost"])
+    assert files.root.read_bytes() == first
+
+    files.ensure(["10.0.2.2"])
+    second = files.root.read_bytes()
+    files.ensure([])
+
+    assert second != first
+    assert files.root.read_bytes() == second
+    server = x509.load_pem_x509_certificate(files.server.chain.read_bytes())
+    names = server.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert [str(n) for n in names.get_values_for_type(x509.IPAddress)] == ["10.0.2.2", "127.0.0.1"]
+
+
+def test_certificate_whose_key_is_gone_is_made_anew(tmp_path: Path) -> None:
+    files = TlsFiles(tmp_path / "tls")
+    files.ensure([])
+    first = files.root.read_bytes()
+    files.server.key.write_bytes(b"")
+
+    files.ensure([])
+
+    assert files.root.read_bytes() != first
+
+
+def test_challenge_is_answered_to_who_shows_a_certificate_and_to_nobody_else(pki: Pki) -> None:
+    by = Deadline.after(30)
+    files = ServerFiles(pki.here / "server.pem", pki.here / "server.key")
+    mine = pki.identity("tb-1")
+    leaf = x509.load_pem_x509_certificate(mine.chain.read_bytes())
+    with ChallengeServer(files, trusted=pki.text) as server:
+        url = f"https://localhost:{server.port}"
+        stranger = Http(url, TlsConnector(pki.text))
+        with pytest.raises((ServiceRefused, LinkError)):
+            stranger.request("GET", server.path, by=by)
+        assert not server.heard_from(_digest(leaf))
+        known = Http(url, TlsConnector(pki.text, mine))
+        assert known.request("GET", f"/challenge/{'0' * 64}", by=by).status == 200
+        assert not server.heard_from(_digest(leaf))
+        known.request("GET", server.path, by=by)
+        known.close()
+
+    assert server.heard_from(_digest(leaf))
+    assert not server.heard_from(_digest(pki.root))
+
+
+def _digest(of: x509.Certificate) -> str:
+    return hashlib.sha256(der(of)).hexdigest()

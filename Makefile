@@ -16,7 +16,7 @@ JOBS ?= $(shell echo $$(( $$(nproc) + 1 )))
 # The first of these that runs and is new enough makes the venv.
 PYTHON ?= python3 python3.11 python3.12 python3.13 python3.14
 
-.PHONY: help setup packages provision test test-slow test-fast test-bench test-enclave bench-enclave security-cases lint check bench-restore bench-console bench-tamper bench-provision clean
+.PHONY: help setup packages provision test test-slow test-fast test-bench test-enclave bench-enclave security-cases lint check bench-restore bench-console bench-tamper bench-provision test-mutations clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
@@ -44,6 +44,9 @@ test-enclave: setup ## every test of enclaves, 200 rounds where the suite has a 
 
 bench-enclave: setup ## loading of enclaves: time, size, secure memory; the last line is one JSON object
 	@$(BIN)/python -m benchmarks.enclave $(ARGS)
+
+test-mutations: setup ## 10,000 mutated tokens and 10,000 mutated evidences: all refused, no crash
+	@$(BIN)/pytest tests/unit/test_eat.py tests/unit/test_verdict.py -m long -n 2 $(ARGS)
 
 security-cases: setup ## docs/security-cases.md anew from the tests; whoever lands a test with mark.case runs it
 	@$(BIN)/python -m tests.security_cases

@@ -29,7 +29,7 @@ class Appraisal:
     verdict: Verdict
 
     def to_dict(self) -> dict[str, object]:
-        """What ``--json`` prints, and ``--pin`` and ``trustbox verify`` read."""
+        """What ``--json`` prints, and ``--pin`` and ``trustbox appraise`` read."""
         found = self.examination
         return {
             "evidence": found.evidence and found.evidence.to_dict(),
@@ -61,14 +61,16 @@ def appraise(
     by: Deadline,
     since: float = 0.0,
     tee_only: bool = False,
+    nonce: bytes | None = None,
 ) -> Appraisal:
     """Evidence for a nonce made now, and the verdict on it by what is known about this box.
 
-    ``tee_only``: the TEE's measurements alone; nothing else is looked at or required.
+    ``nonce``: somebody else's, who will verify (16 to 64 bytes). ``tee_only``: the TEE's
+    measurements alone; nothing else is looked at or required.
     """
     from provisioning.trustbox import TrustBox
 
-    nonce, enclave = os.urandom(32), policy.enclave
+    nonce, enclave = nonce or os.urandom(32), policy.enclave
     at = time.time()
     with TrustBox(target) as box:
         found = box.integrity.examine(

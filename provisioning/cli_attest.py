@@ -12,14 +12,20 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from harness.deadline import Deadline
-from harness.errors import IntegrityFailure
+from harness.errors import BadInput, IntegrityFailure, Misuse
 from harness.target import Target
 from provisioning.appraisal import ATTESTING_SECONDS, Appraisal, Moved, appraise, watch
 from provisioning.cli.options import AsJson, Serial, TargetName, TargetsFile, opened, to_stderr
+from provisioning.eat import sign
+from provisioning.eat_key import NAME, signing_key
+from provisioning.evidence import NONCE_SIZES
 from provisioning.pinned import read_pin
-from provisioning.policy_file import DEFAULT, read_policy
+from provisioning.policy_file import DEFAULT, Pinned, PolicyFile, read_policy
+from provisioning.private_files import write_durably
+from provisioning.station import Station
 from provisioning.verdict import Finding, Outcome, Verdict
 
 _COLOURS = {
@@ -54,6 +60,21 @@ def attest(
     config: TargetsFile = None,
     pin: PinPath = None,
     policy: PolicyPath = DEFAULT,
+    nonce: Annotated[
+        str | None,
+        typer.Option(help="16 to 64 bytes in hex by somebody who will verify. Default: made now."),
+    ] = None,
+    eat: Annotated[
+        Path | None,
+        typer.Option(help="Write the evidence here too, as a signed token (EAT, RFC 9711)."),
+    ] = None,
+    eat_key: Annotated[
+        Path | None,
+        typer.Option(
+            help="The Ed25519 key (PEM, 0600) that signs it, made on first use; its public half"
+            " lies beside it. Default: eat-key.pem in the station's data directory."
+        ),
+    ] = None,
     period: Annotated[
         float | None,
         typer.Option(
@@ -79,18 +100,28 @@ def attest(
     """
     pinned = read_pin(pin) if pin else None
     asked = read_policy(policy)
+    challenge = read_nonce(nonce) if nonce is not None else None
+    key = signing_key(eat_key or Station.default().state / NAME) if eat is not None else None
+    if period is not None and (eat is not None or challenge is not None or tee_only):
+        raise Misuse(
+            "--watch makes a nonce for each look and writes no token: leave the others out"
+        )
     began = time.monotonic()
     with opened(target, serial, config, progress=to_stderr) as box:
         if period is not None:
-            good = True
-            for look, moves in watch(box, asked, pinned, period=period, stop=threading.Event()):
-                good = look.verdict.ok
-                _show_look(box, look, moves, as_json=as_json)
+            good = _watched(box, asked, pinned, period, as_json=as_json)
         else:
             opening = time.monotonic() - began
             look = appraise(
-                box, asked, pinned, by=Deadline.after(ATTESTING_SECONDS), tee_only=tee_only
+                box,
+                asked,
+                pinned,
+                by=Deadline.after(ATTESTING_SECONDS),
+                tee_only=tee_only,
+                nonce=challenge,
             )
+            if eat is not None and key is not None:
+                write_durably(eat, token_of(look, key), mode=0o644)
             good = look.verdict.ok
             if as_json:
                 typer.echo(json.dumps(look.to_dict()))
@@ -100,6 +131,45 @@ def attest(
                 to_stderr(_timings(look, opening))
     if not good:
         raise typer.Exit(IntegrityFailure.exit_status)
+
+
+def _watched(
+    box: Target, policy: PolicyFile, pinned: Pinned | None, period: float, *, as_json: bool
+) -> bool:
+    """Until Ctrl-C; whether the last look was good."""
+    good = True
+    try:
+        for look, moves in watch(box, policy, pinned, period=period, stop=threading.Event()):
+            good = look.verdict.ok
+            _show_look(box, look, moves, as_json=as_json)
+    except KeyboardInterrupt:
+        to_stderr("stopped watching")
+    return good
+
+
+def read_nonce(text: str) -> bytes:
+    """Raises BadInput."""
+    try:
+        found = bytes.fromhex(text)
+    except ValueError:
+        found = b""
+    if len(found) not in NONCE_SIZES:
+        raise BadInput(
+            where="--nonce", key="the nonce", value=text, expected="16 to 64 bytes in hex"
+        )
+    return found
+
+
+def token_of(look: Appraisal, key: Ed25519PrivateKey) -> bytes:
+    found = look.examination
+    return sign(
+        key,
+        nonce=look.nonce,
+        at=int(look.at),
+        evidence=found.evidence,
+        observed=found.observed,
+        verdict=look.verdict,
+    )
 
 
 def show(target: Target, look: Appraisal) -> None:

@@ -51,6 +51,8 @@ class PolicyFile:
 
     require: Mapping[EvidenceLevel, frozenset[Check]]
     tolerate: Mapping[EvidenceLevel, frozenset[Check]]
+    golden: bytes | None = None
+    """The TEE core's golden measurement, for who has no firmware to compute it from."""
     ports: frozenset[str] | None = None
     counter: int | None = None
     ta_files: Mapping[str, str] | None = None
@@ -73,7 +75,7 @@ class PolicyFile:
         try:
             return Policy(
                 nonce=nonce,
-                tee_memory=golden,
+                tee_memory=self.golden if self.golden is not None else golden,
                 level=level,
                 key=kept.key,
                 enclave=enclave.uuid if enclave else None,
@@ -113,6 +115,7 @@ def read_policy(path: Path = DEFAULT) -> PolicyFile:
         tolerate={
             lv: tolerate | (_checks(t, "tolerate") if t else set()) for lv, t in levels.items()
         },
+        golden=_golden(top),
         ports=_ports(top),
         counter=top.whole_or("counter", 0, least=0, most=(1 << 63) - 1)
         if "counter" in top
@@ -137,6 +140,15 @@ def _checks(table: Table, key: str) -> frozenset[Check]:
         if name not in known:
             raise table.bad(key, f"names of checks: {', '.join(known)}")
     return frozenset(Check(name) for name in names)
+
+
+def _golden(table: Table) -> bytes | None:
+    if "golden" not in table:
+        return None
+    text = table.text("golden")
+    if not _SHA256.fullmatch(text):
+        raise table.bad("golden", "64 hex digits in lower case")
+    return bytes.fromhex(text)
 
 
 def _ports(table: Table) -> frozenset[str] | None:

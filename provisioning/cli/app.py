@@ -10,7 +10,7 @@ import typer
 
 from harness.errors import Misuse
 from harness.wire import show_traffic
-from provisioning import cli_attest
+from provisioning import cli_appraise, cli_attest
 from provisioning.cli import (
     bench,
     boot,
@@ -46,6 +46,7 @@ def build() -> typer.Typer:
     app.command("verify")(verify.verify)
     app.command("info")(look.info)
     cli_attest.register(app)
+    cli_appraise.register(app)
     app.command("shell")(shell.shell)
     app.command("console")(console.console)
     app.add_typer(bench.app, name="bench")

@@ -15,6 +15,7 @@ from provisioning.evidence import EnclaveEvidence, Evidence, Signed
 from provisioning.policy import ALWAYS, Check, Policy
 from provisioning.verdict import ZERO_HUK_UUID, Outcome, Verdict, verify
 from tests.unit import attested
+from tests.unit.mutations import mutated
 
 pytestmark = pytest.mark.integrity
 
@@ -222,3 +223,12 @@ def accepted(text: str) -> bool:
         return judged(Evidence.from_json(text)).ok
     except BadInput:
         return False
+
+
+@pytest.mark.long
+@settings(max_examples=10_000, deadline=None, database=None)
+@given(st.data())
+def test_ten_thousand_mutated_evidences_are_refused_and_none_crashes(data: st.DataObject) -> None:
+    changed = mutated(data, attested.evidence().to_json().encode())
+
+    assert not accepted(changed.decode("latin-1"))

@@ -38,18 +38,27 @@ class Samples:
 def sampled(box: TrustBox) -> Iterator[Samples]:
     """Needs a box with streams. What it leaves there is a file in RAM."""
     assert box.target.streams is not None
+    loop = box.target.streams.stream("sh", "-c", _LOOP, by=Deadline.after(30))
+    with sampled_here() as found:
+        try:
+            yield found
+        finally:
+            box.target.shell.run("touch", f"{_FILE}.end", by=Deadline.after(30))
+            loop.close()
+            found.there = box.target.shell.read(_FILE, by=Deadline.after(60))
+
+
+@contextmanager
+def sampled_here() -> Iterator[Samples]:
+    """This host alone."""
     found, ended = Samples(), threading.Event()
     thread = threading.Thread(target=_here, args=(found.here, ended), daemon=True)
-    loop = box.target.streams.stream("sh", "-c", _LOOP, by=Deadline.after(30))
     thread.start()
     try:
         yield found
     finally:
         ended.set()
         thread.join()
-        box.target.shell.run("touch", f"{_FILE}.end", by=Deadline.after(30))
-        loop.close()
-        found.there = box.target.shell.read(_FILE, by=Deadline.after(60))
 
 
 def _here(found: set[bytes], ended: threading.Event) -> None:

@@ -26,6 +26,8 @@ class Capability(Enum):
     """A TA dev kit and signing key for this box's firmware are at hand on the host."""
     TA_ENCRYPTION = "ta-encryption"
     """The key that this box's TEE decrypts TAs with is at hand on the host."""
+    OE_HOST_RPC = "oe-host-rpc"
+    """libteec has what Open Enclave's host programs need to be called back (a fork's)."""
     TEE_STATS = "tee-stats"
     """OP-TEE tells how much secure memory is in use (stats PTA)."""
     STORAGE_ROLLBACK_PROTECTED = "storage-rollback-protected"

@@ -30,6 +30,7 @@ test -c "$1" && echo tee-device
 test -f "$2" && echo module
 test -x "$3" && echo p11-kit
 command -v openssl >/dev/null && echo openssl
+grep -qs TEEC_ReceiveReplyGenericRpc /usr/lib/*/libteec.so* /usr/lib/libteec.so* && echo oe-rpc
 for rpmb in /dev/mmcblk*rpmb /sys/class/rpmb/*; do [ -e "$rpmb" ] && echo rpmb && break; done
 grep -qx kernel /sys/class/tee/tee*/rpmb_routing_model 2>/dev/null && echo rpmb-kernel
 exit 0
@@ -56,6 +57,8 @@ def probe(
     tools = set(shell.run(*asked, by=by).text.split())
     if "openssl" in tools:
         found.add(Capability.OPENSSL)
+    if "oe-rpc" in tools:
+        found.add(Capability.OE_HOST_RPC)
     # The kernel routes to RPMB only when OP-TEE asked it to (drivers/tee/optee/core.c); with the
     # supplicant in between nobody tells whether the TEE uses it.
     if {"rpmb", "rpmb-kernel"} <= tools:

@@ -23,6 +23,8 @@ _REMEDIES = {
     Capability.TA_ENCRYPTION: "no enclave can be encrypted for it: needs OP-TEE built with"
     " CFG_ENCRYPT_TA=y (upstream since 3.8), and this box's key in a file, named in the target's"
     " entry (ta_encryption_key)",
+    Capability.OE_HOST_RPC: "no Open Enclave host program can run: needs the ms-iot forks of OP-TEE"
+    " (CFG_TA_RPC=y), of its kernel driver and of libteec; upstream has none of it",
     Capability.TEE_STATS: "secure memory in use cannot be seen: needs OP-TEE built with"
     " CFG_WITH_STATS=y",
     Capability.STORAGE_ROLLBACK_PROTECTED: "who can write the disk can put back an older state of"

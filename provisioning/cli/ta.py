@@ -9,7 +9,7 @@ import typer
 
 from harness.deadline import Deadline
 from harness.errors import Misuse
-from provisioning.cli import ta_box, ta_told
+from provisioning.cli import ta_box, ta_package, ta_told
 from provisioning.cli.options import to_stderr
 from provisioning.cli.ta_options import (
     TA_SECONDS,
@@ -53,6 +53,7 @@ app.command("verify")(ta_told.verify)
 app.command("install")(ta_box.install)
 app.command("list")(ta_box.listed)
 app.command("remove")(ta_box.remove)
+app.command("package")(ta_package.pack)
 
 Subkey = Annotated[
     Path | None, typer.Option(help="A subkey file to stand in front; --key is then its key.")

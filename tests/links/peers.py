@@ -58,6 +58,16 @@ def libest() -> Peer:
     return _fetched("libest", "trixie", "libest-utils", "libest3")
 
 
+def umoci() -> Path:
+    """The Open Container Initiative's own tool for images, which unpacks and checks them."""
+    return _fetched("umoci", "bookworm", "umoci").program("umoci")
+
+
+def skopeo() -> Peer:
+    """What carries images to registries, with the library that Debian builds it with."""
+    return _fetched("skopeo", "bookworm", "skopeo", "libgpgme11")
+
+
 def pkcs11_provider() -> Path:
     """OpenSSL's provider for keys in tokens: the installed one, or Debian 12's backport."""
     installed = sorted(Path("/usr/lib").glob("*/ossl-modules/pkcs11.so"))

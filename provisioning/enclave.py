@@ -109,7 +109,7 @@ class EnclaveSession:
             # On the way out of another error, which must be the one that is seen.
             with suppress(TrustBoxError):
                 if before is None:
-                    self._target.shell.run("rm", "-f", "--", path, by=by)
+                    self._target.shell.run("sh", "-c", 'rm -f -- "$1" && sync', "sh", path, by=by)
                 else:
                     self._target.shell.write(path, before, by=by, mode=0o444)
             raise
@@ -146,11 +146,12 @@ class EnclaveSession:
             yield session
 
     def remove(self, uuid: UUID, *, by: Deadline) -> None:
-        """Take the file away. Raises CommandFailed when there is none.
+        """Take the file away, for good: a power cut does not bring it back. Raises CommandFailed
+        when there is none.
 
         What the enclave keeps in secure storage stays there, for the day it is installed again.
         """
-        self._target.shell.run("rm", "--", self.path(uuid), by=by)
+        self._target.shell.run("sh", "-c", 'rm -- "$1" && sync', "sh", self.path(uuid), by=by)
 
     def path(self, uuid: UUID) -> str:
         """Where the box's TEE supplicant looks for this enclave."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from uuid import UUID
 
 import pytest
@@ -13,8 +14,10 @@ from harness.target import Target
 from harness.tee_codes import TeeCode, TeeOrigin
 from harness.tee_params import Value
 from provisioning.enclave_image import parse
+from provisioning.enclave_make import resigned_ta
 from provisioning.sample_enclave import COUNTER_INCREMENT, SAMPLE, SampleEnclave
 from provisioning.trustbox import TrustBox
+from tests.device.enclaves import Stranger, box_signer
 from tests.device.sample import DIGEST, build_sample, code_at, flipped
 
 pytestmark = [
@@ -143,3 +146,51 @@ def test_names_that_no_enclave_has_are_not_listed(box: TrustBox, by: Deadline) -
         box.target.shell.write(f"{directory}/{name}", b"", by=by)
 
     assert box.enclave.installed(by=by) == before
+
+
+def test_an_installed_enclave_is_listed_with_whose_signature_it_bears(
+    enclave_box: TrustBox, by: Deadline
+) -> None:
+    keys = {"nobody's": Stranger().public_key, "ours": box_signer(enclave_box.target).public_key}
+
+    listed = {one.uuid: one for one in enclave_box.enclave.installed(signers=keys, by=by)}
+    unknown = {one.uuid: one for one in enclave_box.enclave.installed(by=by)}
+
+    assert (listed[SAMPLE].signer, unknown[SAMPLE].signer) == ("ours", None)
+
+
+def test_an_enclave_that_the_box_refuses_leaves_the_one_before_in_its_place(
+    enclave_box: TrustBox, sample: bytes, by: Deadline
+) -> None:
+    foreign = resigned_ta(sample, signer=Stranger(), by=by)
+    with pytest.raises(TeeRefused):
+        enclave_box.enclave.install_proven(SAMPLE, foreign, by=by)
+
+    assert enclave_box.target.shell.read(enclave_box.enclave.path(SAMPLE), by=by) == sample
+    enclave_box.enclave.remove(SAMPLE, by=by)
+    with pytest.raises(TeeRefused):
+        enclave_box.enclave.install_proven(SAMPLE, foreign, by=by)
+    assert refusal_to_open(enclave_box, SAMPLE, by)[0] == TeeCode.ITEM_NOT_FOUND
+
+
+@pytest.mark.needs(Capability.STREAMS)
+def test_who_looks_while_one_is_installed_sees_the_old_or_the_new(
+    enclave_box: TrustBox, sample: bytes, by: Deadline
+) -> None:
+    """Never half of one, and never none."""
+    target, path = enclave_box.target, enclave_box.enclave.path(SAMPLE)
+    newer = resigned_ta(sample, signer=box_signer(target), by=by)
+    assert target.streams is not None
+    looking = 'echo begun; until [ -e "$1.stop" ]; do sha256sum "$1" 2>&1; done; rm "$1.stop"'
+    stream = target.streams.stream("sh", "-c", looking, "sh", path, by=by)
+    seen = stream.receive(6, by=by)
+    for data in (newer, sample, newer, sample):
+        enclave_box.enclave.install(SAMPLE, data, by=by)
+    target.shell.write(f"{path}.stop", b"", by=by)
+    while part := stream.receive(65536, by=by):
+        seen += part
+    stream.close()
+
+    looks = seen.decode().split("\n")[1:-1]
+    assert {look.split()[0] for look in looks} <= {sha256(d).hexdigest() for d in (sample, newer)}
+    assert len(looks) > 1

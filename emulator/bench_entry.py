@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 
 from emulator.bench import Bench
 from emulator.box_store import Box
-from emulator.image import Image
+from emulator.opening import firmware
+from harness.secret import Secret
 from harness.target import World
 
 _SERIAL_KEYS = {World.NORMAL: "serial_url", World.SECURE: "secure_serial_url"}
@@ -33,7 +36,7 @@ def entry(box: Box, bench: Bench) -> dict[str, object]:
             "silence_seconds": 1.0,
         },
         "restore": {"command": _relay("restore", box.serial)},
-        "firmware": _firmware(box.image),
+        "firmware": _firmware(box),
     }
 
 
@@ -51,9 +54,10 @@ def _relay(do: str, serial: str) -> list[str]:
     return [sys.executable, "-m", "emulator.relay", do, "--serial", serial]
 
 
-def _firmware(image: Image) -> dict[str, object]:
+def _firmware(box: Box) -> dict[str, object]:
     """What the maker of the firmware has besides it."""
-    return {
+    image = box.image
+    facts: dict[str, object] = {
         "version": image.optee_version,
         "devkit": str(image.devkit),
         "ta_signing_key": str(image.ta_key),
@@ -61,3 +65,15 @@ def _firmware(image: Image) -> dict[str, object]:
         "image_digest": image.digest,
         "manifest": str(image.manifest),
     }
+    key = firmware(box).ta_encryption_key
+    if key is not None:
+        facts["ta_encryption_key"] = str(_key_file(box, key))
+    return facts
+
+
+def _key_file(box: Box, key: Secret) -> Path:
+    """As a bench's entry wants it; whole and 0600 at any time, also for who reads it just now."""
+    path = box.directory / "ta-encryption-key"
+    with tempfile.NamedTemporaryFile("w", dir=box.directory, delete=False) as file:
+        file.write(key.reveal().hex() + "\n")
+    return Path(file.name).replace(path)

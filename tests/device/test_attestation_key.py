@@ -12,9 +12,10 @@ from harness.target import Target
 from provisioning.appraisal import appraise
 from provisioning.evidence import AttestationKey, Evidence
 from provisioning.policy import Check, Policy
-from provisioning.policy_file import Pinned, read_policy
+from provisioning.policy_file import Pinned
 from provisioning.trustbox import TrustBox
 from provisioning.verdict import Outcome, verify
+from tests.device.policies import policy_for
 from tests.unit import attested as unit_attested
 
 pytestmark = [
@@ -78,6 +79,6 @@ def test_a_box_with_another_key_than_the_pinned_one_is_refused_by_the_command(
 ) -> None:
     pinned = Pinned(key=unit_attested.public_key())
 
-    verdict = appraise(target, read_policy(), pinned, by=by).verdict
+    verdict = appraise(target, policy_for(target), pinned, by=by).verdict
 
     assert {finding.check for finding in verdict.refusals} == {Check.KEY}

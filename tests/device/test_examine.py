@@ -15,10 +15,11 @@ from harness.tamper import CorePart
 from harness.target import Target
 from provisioning.appraisal import Appraisal, appraise, watch
 from provisioning.policy import Check
-from provisioning.policy_file import Pinned, read_policy
+from provisioning.policy_file import Pinned
 from provisioning.trustbox import TrustBox
 from provisioning.verdict import Outcome
 from provisioning.verdict_observed import OF_OBSERVED
+from tests.device.policies import policy_for
 from tests.device.tampering import tamper_of, tee_at_work
 
 pytestmark = [
@@ -31,7 +32,7 @@ SSHD_PORT = 2200
 
 
 def looked(target: Target, by: Deadline, pinned: Pinned | None = None) -> Appraisal:
-    return appraise(target, read_policy(), pinned, by=by)
+    return appraise(target, policy_for(target), pinned, by=by)
 
 
 def kept(look: Appraisal) -> Pinned:
@@ -72,7 +73,7 @@ def test_the_same_box_passes_with_what_was_kept_of_it(target: Target, by: Deadli
 
 
 def test_the_tee_alone_is_looked_at_when_that_is_asked(target: Target, by: Deadline) -> None:
-    look = appraise(target, read_policy(), by=by, tee_only=True)
+    look = appraise(target, policy_for(target), by=by, tee_only=True)
 
     assert look.verdict.ok
     assert {look.verdict[check].outcome for check in OF_OBSERVED} == {Outcome.ABSENT}
@@ -122,7 +123,7 @@ def test_a_service_that_nobody_expects_is_named(box: TrustBox, by: Deadline) -> 
 @pytest.fixture
 def watching(target: Target) -> Iterator[Callable[[], tuple[Appraisal, set[Check]]]]:
     """The next look of a watch without a pause between looks, and the checks that moved."""
-    looks = watch(target, read_policy(), period=0.0, stop=threading.Event())
+    looks = watch(target, policy_for(target), period=0.0, stop=threading.Event())
 
     def look() -> tuple[Appraisal, set[Check]]:
         found, moves = next(looks)

@@ -20,9 +20,10 @@ from harness.tee_codes import TeeCode, TeeOrigin
 from provisioning.appraisal import Appraisal, appraise
 from provisioning.enclave_image import parse
 from provisioning.policy import Check
-from provisioning.policy_file import Pinned, PolicyEnclave, PolicyFile, read_policy
+from provisioning.policy_file import Pinned, PolicyEnclave, PolicyFile
 from provisioning.sample_enclave import COUNTER_READ, SAMPLE, SampleEnclave
 from provisioning.trustbox import TrustBox
+from tests.device.policies import policy_for
 from tests.device.sample import build_sample
 
 pytestmark = [
@@ -87,13 +88,13 @@ def put_back(target: Target, archive: bytes, by: Deadline) -> None:
     target.shell.run("sh", "-c", script, "sh", root, stdin=archive, by=by)
 
 
-def with_counter(data: bytes) -> PolicyFile:
+def with_counter(target: Target, data: bytes) -> PolicyFile:
     enclave = PolicyEnclave(SAMPLE, None, parse(data).digest, None, COUNTER_READ)
-    return replace(read_policy(), enclave=enclave)
+    return replace(policy_for(target), enclave=enclave)
 
 
 def looked(box: TrustBox, least: int, by: Deadline) -> Appraisal:
-    policy = with_counter(build_sample(box.target))
+    policy = with_counter(box.target, build_sample(box.target))
     return appraise(box.target, policy, Pinned(counter=least), by=by)
 
 

@@ -14,14 +14,17 @@ from pathlib import Path
 import pytest
 
 from emulator import launch, registry
+from harness.capability import Capability
 from harness.config import load_targets
 from harness.config_bench import BenchConfig
 from harness.console import SerialConsole
 from harness.deadline import Deadline
 from harness.errors import LinkError, TrustBoxError
 from harness.target import World
+from harness.targets import open_target
 from harness.vitals import Vitals
-from tests.emulator.bench import NAME, SERIAL, ask, asked, boot_id
+from tests.emulator.bench import NAME, SERIAL, Presented, ask, asked, boot_id
+from tests.emulator.test_capabilities import OF_HARDWARE
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -50,6 +53,15 @@ def uart(bench: BenchConfig) -> Iterator[SerialConsole]:
 
 def test_its_targets_entry_is_all_that_the_harness_needs(bench: BenchConfig, by: Deadline) -> None:
     assert asked(bench, "cat", "/etc/trustbox/serial", by=by).decode().strip() == SERIAL
+
+
+def test_a_desk_lacks_only_what_a_desk_cannot_have(presented: Presented, by: Deadline) -> None:
+    """Else the device suite would skip there, unnoticed, what it shows on the emulator, which
+    lacks only what docs/security.md tells of its storage."""
+    with open_target(NAME, serial=SERIAL, by=by, config=presented.file) as target:
+        missing = set(target.missing(Capability)) - OF_HARDWARE
+
+    assert missing == {Capability.MORE_BOXES, Capability.TAMPER}
 
 
 def test_port_devices_and_disk_stay_over_a_power_cut(bench: BenchConfig, by: Deadline) -> None:

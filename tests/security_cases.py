@@ -81,13 +81,12 @@ def rows_of(item: pytest.Item) -> Iterable[Row]:
 
 
 def claim_of(item: pytest.Item) -> str:
-    """The first sentence of the test's docstring, or its name in words."""
-    function = getattr(item, "function", None)
-    told = (getattr(function, "__doc__", None) or "").strip()
-    if told:
-        return " ".join(told.split("\n\n")[0].split())
+    """The test's name in words, which is its claim, and what its docstring adds to that."""
     name = getattr(item, "originalname", None) or item.name
-    return name.removeprefix("test_").replace("_", " ")
+    claim = name.removeprefix("test_").replace("_", " ")
+    told = (getattr(getattr(item, "function", None), "__doc__", None) or "").strip()
+    added = " ".join(told.split("\n\n")[0].split())
+    return f"{claim}. {added}" if added else claim
 
 
 def outcome_of(item: pytest.Item, expect: str) -> str:

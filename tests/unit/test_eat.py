@@ -145,6 +145,7 @@ def test_a_mutated_token_is_refused_and_never_crashes(data: st.DataObject) -> No
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)
 @settings(max_examples=10_000, deadline=None, database=None)
 @given(st.data())
 def test_ten_thousand_mutated_tokens_are_refused_and_none_crashes(data: st.DataObject) -> None:

@@ -226,6 +226,7 @@ def accepted(text: str) -> bool:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)
 @settings(max_examples=10_000, deadline=None, database=None)
 @given(st.data())
 def test_ten_thousand_mutated_evidences_are_refused_and_none_crashes(data: st.DataObject) -> None:

@@ -137,7 +137,10 @@ class Evidence:
             found = json.loads(text, object_pairs_hook=_no_twins, parse_constant=_no_constant)
         except (ValueError, RecursionError) as error:
             raise _bad("JSON", str(error), "a JSON object without repeated keys") from error
-        return cls.from_dict(found)
+        evidence = cls.from_dict(found)
+        # One evidence has one form, so that whoever compares or signs texts compares evidence.
+        _want("JSON", "another form", evidence.to_json() == text, "the form that to_json gives")
+        return evidence
 
     @classmethod
     def from_dict(cls, found: object) -> Evidence:

@@ -180,6 +180,7 @@ def test_evidence_without_enclave_and_uuid_comes_back_from_json() -> None:
             id="unknown key",
         ),
         pytest.param(attested.evidence().to_json().replace(":65537", ":3"), id="exponent 3"),
+        pytest.param("\t" + attested.evidence().to_json(), id="another form"),
         pytest.param(
             attested.evidence().to_json().replace("evidence-1", "evidence-2"), id="format"
         ),

@@ -18,6 +18,7 @@ from provisioning.dps import DpsDevice
 from provisioning.est import BasicLogin, EstClient
 from provisioning.http_box import box_connector, station_address
 from provisioning.http_tls import TlsConnector
+from provisioning.local_http import LOOPBACK
 from provisioning.local_services import ID_SCOPE, ServiceFiles, Services, listening_at
 from provisioning.token_public import PublicKey
 from provisioning.work import Work, need
@@ -82,7 +83,7 @@ def est_client(work: Work, *, by: Deadline) -> Iterator[EstClient]:
         running = station_services(work, by=by)
         user, password = running.files.est_login
         url = f"https://localhost:{running.est.port}"
-        trusted: str | None = running.files.trusted
+        trusted: str | None = running.trusted
         login: BasicLogin | None = BasicLogin(user, password)
     else:
         url, trusted_file = est.server, est.trusted
@@ -103,7 +104,7 @@ def dps_device(work: Work, *, by: Deadline) -> Iterator[DpsDevice]:
         running, address = station_services(work, by=by), station_address(target, by=by)
         host = f"[{address}]" if ":" in address else address
         endpoint, scope = f"https://{host}:{running.dps.port}", ID_SCOPE
-        trusted: str | None = running.files.trusted
+        trusted: str | None = running.trusted
     else:
         endpoint, scope = dps.service, dps.id_scope
         trusted = _text(dps.trusted) if dps.trusted else None
@@ -146,6 +147,7 @@ def station_services(work: Work, *, by: Deadline) -> Services:
                 days=work.plan.validity_days,
                 names=[address] if address else [],
                 listen=listening_at(address),
+                est_listen=LOOPBACK,
             )
         )
     return work.services

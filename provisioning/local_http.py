@@ -95,7 +95,8 @@ class LocalServer:
             protocol_version = http
 
         try:
-            self._http = ThreadingHTTPServer((listen, port), Handler)
+            server = _Server6 if ":" in listen else ThreadingHTTPServer
+            self._http = server((listen, port), Handler)
         except OSError as problem:
             raise Misuse(
                 f"{listen}:{port} cannot be listened on: {problem.strerror}",
@@ -128,6 +129,10 @@ class LocalServer:
         self._http.shutdown()
         self._thread.join()
         self._http.server_close()
+
+
+class _Server6(ThreadingHTTPServer):
+    address_family = socket.AF_INET6
 
 
 class _Handler(BaseHTTPRequestHandler):

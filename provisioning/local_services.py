@@ -61,6 +61,8 @@ class Services:
     est: LocalEst
     dps: LocalDps
     files: ServiceFiles
+    trusted: str
+    """PEM of the root that vouches for both, as it was when they began."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +121,13 @@ class ServiceFiles:
         days: int | None,
         names: Iterable[str] = (),
         listen: str = LOOPBACK,
+        est_listen: str = "",
         ports: Ports | None = None,
         http: str = "HTTP/1.1",
     ) -> Iterator[Services]:
         """Both, until the block ends. ``names``: what else clients call this host.
+
+        ``est_listen``: where EST listens, if not there as well: a run asks it from this host.
 
         ``ports`` None: those that were chosen first, or any where somebody else has them.
         """
@@ -141,7 +146,7 @@ class ServiceFiles:
                     days=days,
                     trusted=both,  # not every EST client sends its issuer along
                     port=port,
-                    listen=listen,
+                    listen=est_listen or listen,
                     http=http,
                 )
 
@@ -161,6 +166,7 @@ class ServiceFiles:
                 held.enter_context(est(ports.est) if ports else _somewhere(est, usual.est)),
                 held.enter_context(dps(ports.dps) if ports else _somewhere(dps, usual.dps)),
                 self,
+                self.trusted,
             )
             # A device sends its issuers along, so it is the issuing CA that lets it in.
             made.dps.enrollments.enroll_group(GROUP, ca.issuing)

@@ -24,8 +24,10 @@ from provisioning.est import EstClient
 from provisioning.http_client import Http
 from provisioning.http_errors import ServiceRefused
 from provisioning.http_tls import TlsConnector
-from provisioning.local_http import ServerFiles
+from provisioning.local_http import LOOPBACK, ServerFiles
+from provisioning.local_services import ID_SCOPE, ServiceFiles, listening_at
 from provisioning.local_tls import TlsFiles
+from provisioning.station import Station
 from tests.links.est_pki import Pki
 
 pytestmark = pytest.mark.slow
@@ -81,6 +83,28 @@ def test_port_that_somebody_has_is_said_and_nothing_is_served(tmp_path: Path) ->
 
     assert (done.returncode, done.stdout) == (2, b"")
     assert f"127.0.0.1:{port} cannot be listened on".encode() in done.stderr
+
+
+def test_run_for_a_box_on_the_network_serves_est_on_the_loopback_all_the_same(
+    tmp_path: Path,
+) -> None:
+    """127.0.0.2 in the place of the address by which a box on a bench knows its station."""
+    by, files, address = Deadline.after(60), ServiceFiles(tmp_path), "127.0.0.2"
+    assert listening_at(address) == address
+    assert listening_at("192.0.2.1") == LOOPBACK
+    with (
+        Station(tmp_path).authority(by=by) as ca,
+        files.serving(
+            lambda: ca, days=1, names=[address], listen=address, est_listen=LOOPBACK
+        ) as running,
+    ):
+        connector = TlsConnector(running.trusted)
+        with EstClient(f"https://localhost:{running.est.port}", connector) as client:
+            assert len(client.cacerts(by=by)) == 2
+        asked = Http(f"https://{address}:{running.dps.port}", connector)
+        scope = f"/{ID_SCOPE}/registrations/tb-1?api-version=2021-06-01"
+        assert asked.request("POST", scope, by=by).status == 401
+        asked.close()
 
 
 def test_certificate_is_kept_until_it_lacks_a_name(tmp_path: Path) -> None:

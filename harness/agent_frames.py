@@ -13,11 +13,13 @@ from enum import IntEnum
 
 from harness.errors import BadFrame
 
-VERSION = 1
+VERSION = 2
 MAGIC = 0x31414254
 HEADER = struct.Struct("<IIII")
 MOST_PAYLOAD = 1024 * 1024 + 64 * 1024
 INPUT_WINDOW = 256 * 1024
+NO_INPUT = 0x80000000
+"""In the argument count of SPAWN."""
 
 
 class FrameType(IntEnum):
@@ -38,6 +40,8 @@ class FrameType(IntEnum):
     TEE_RESULT = 0x86
     TEE_IS = 0x87
     REFUSED = 0x88
+    OUT_PACKED = 0x89
+    ERR_PACKED = 0x8A
 
 
 class Ending(IntEnum):

@@ -9,7 +9,8 @@ import struct
 from collections.abc import Sequence
 
 from harness.agent_client import AgentConnection
-from harness.agent_frames import INPUT_WINDOW, Ending, Frame, FrameType
+from harness.agent_frames import INPUT_WINDOW, NO_INPUT, Ending, Frame, FrameType
+from harness.agent_unpack import Unpacker
 from harness.deadline import Deadline
 from harness.errors import BadFrame, DeadlineExpired, DeviceRefused, TrustBoxError
 from harness.lookout import Lookout
@@ -41,17 +42,18 @@ def run_program(
     words = b"".join(os.fsencode(word) + b"\0" for word in argv)
     # The helper's own limit is for the case that nobody is left to cancel.
     limit = int((by.left(what) + SPARE_SECONDS) * 1000)
-    head = struct.pack("<II", min(limit, 0xFFFFFFFF), len(argv))
+    count = len(argv) | (0 if stdin else NO_INPUT)
+    head = struct.pack("<II", min(limit, 0xFFFFFFFF), count)
     rest = memoryview(stdin)
     first, rest = rest[:PORTION], rest[PORTION:]
     frames = [Frame(FrameType.SPAWN, request, head + words)]
     if first:
         frames.append(Frame(FrameType.INPUT, request, bytes(first)))
-    if not rest:
+    if stdin and not rest:
         frames.append(Frame(FrameType.INPUT, request))
     agent.send(*frames, by=by)
     credit = INPUT_WINDOW - len(first)
-    out, err = bytearray(), bytearray()
+    out, err, unpacker = bytearray(), bytearray(), Unpacker()
     lookout = Lookout(vitals, by) if vitals is not None else None
     try:
         while True:
@@ -65,6 +67,10 @@ def run_program(
                 out += frame.payload
             elif frame.type is FrameType.ERR:
                 err += frame.payload
+            elif frame.type is FrameType.OUT_PACKED:
+                out += unpacker.take(frame.payload)
+            elif frame.type is FrameType.ERR_PACKED:
+                err += unpacker.take(frame.payload)
             elif frame.type is FrameType.TAKEN:
                 credit += frame.numbers(1)[0]
             elif frame.type is FrameType.ENDED:

@@ -18,7 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define AGENT_VERSION 1u
+#define AGENT_VERSION 2u
 #define FRAME_MAGIC 0x31414254u
 #define HEADER_SIZE 16u
 #define MAX_PAYLOAD (1024u * 1024u + 64u * 1024u)
@@ -27,11 +27,13 @@
 #define MAX_SESSIONS 32u
 #define TEE_PARAMS 4u
 #define EXIT_BAD_FRAME 3
+#define SPAWN_NO_INPUT 0x80000000u
 
 enum frame_type {
 	/* from the host */
 	FRAME_PING = 1,		/* any bytes; answered by PONG with the same */
-	FRAME_SPAWN = 2,	/* u32 limit in ms (0: none), u32 argc, argc strings ending in NUL */
+	FRAME_SPAWN = 2,	/* u32 limit in ms (0: none), u32 argc, argc strings ending in NUL;
+				 * argc with SPAWN_NO_INPUT: its stdin is at its end, no INPUT follows */
 	FRAME_INPUT = 3,	/* bytes for the program's stdin; none: its end */
 	FRAME_CANCEL = 4,	/* kill the program; ENDED follows */
 	FRAME_TEE_VERSION = 5,
@@ -48,6 +50,8 @@ enum frame_type {
 	FRAME_TEE_RESULT = 0x86, /* u32 code, u32 origin, u32 session, params */
 	FRAME_TEE_IS = 0x87,	/* u32 impl_id, u32 impl_caps, u32 gen_caps */
 	FRAME_REFUSED = 0x88,	/* u32 enum refusal, u32 errno, text */
+	FRAME_OUT_PACKED = 0x89, /* u32 bytes, and these as an LZMA2 chunk: only on a serial line, and */
+	FRAME_ERR_PACKED = 0x8a, /* only when it is shorter; one run of chunks for both, see pack.h */
 };
 
 /* A parameter is u32 type and: VALUE u32 a, u32 b; MEMREF IN and INOUT u32 size, bytes; MEMREF OUT

@@ -10,11 +10,13 @@
 #include <unistd.h>
 
 #include "agent.h"
+#include "pack.h"
 #include "uart.h"
 
 #define CHUNK (64u * 1024u)
 #define CHUNK_ON_A_LINE 4096u
 #define MAX_WORDS 4096u
+#define PLAIN_CHUNKS_MOST 16u
 
 static struct {
 	bool runs;
@@ -28,10 +30,13 @@ static struct {
 	int status;
 	int in, out, err;
 	size_t pending_start, pending_end, pending_most;
+	unsigned plain, plain_next;	/* chunks that are not to be packed, now and the next time */
+	bool packs;			/* the last chunk got smaller */
 } program = { .in = -1, .out = -1, .err = -1 };
 
 static uint8_t pending[INPUT_WINDOW];
 static char *words[MAX_WORDS + 1];
+static volatile int not_started;
 
 static void shut(int *fd)
 {
@@ -58,11 +63,10 @@ static void ended(enum ending how, uint32_t value)
 	program.runs = false;
 }
 
-/* In the child, between fork and exec: only what is allowed there. */
-static void become(int in, int out, int err, int report)
+/* In the child, between vfork and exec: it has our memory, and we stand still. */
+static void become(int in, int out, int err)
 {
 	sigset_t none;
-	int error;
 
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
@@ -71,15 +75,16 @@ static void become(int in, int out, int err, int report)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (dup2(in, 0) == 0 && dup2(out, 1) == 1 && dup2(err, 2) == 2)
 		execvp(words[0], words);
-	error = errno;
-	if (write(report, &error, sizeof(error)) < 0)
-		_exit(126);
+	not_started = errno;
 	_exit(127);
 }
 
-static bool read_words(struct cursor *payload)
+static bool read_words(struct cursor *payload, bool *no_input)
 {
 	uint32_t count = take_u32(payload);
+
+	*no_input = count & SPAWN_NO_INPUT;
+	count &= ~SPAWN_NO_INPUT;
 
 	if (!count || count > MAX_WORDS)
 		return false;
@@ -95,11 +100,11 @@ static bool read_words(struct cursor *payload)
 	return !payload->bad && !payload->left && words[0][0];
 }
 
-static bool pipes(int p[4][2])
+static bool pipes(int p[3][2])
 {
-	for (int i = 0; i < 4; i++)
+	for (int i = 0; i < 3; i++)
 		p[i][0] = p[i][1] = -1;
-	for (int i = 0; i < 4; i++) {
+	for (int i = 0; i < 3; i++) {
 		if (pipe2(p[i], O_CLOEXEC) < 0)
 			return false;
 		for (int end = 0; end < 2; end++) {
@@ -125,14 +130,15 @@ static void unblock(int fd)
 void program_spawn(uint32_t request, struct cursor payload)
 {
 	uint32_t limit = take_u32(&payload);
-	int p[4][2];
-	int error = 0;
+	int p[3][2];
+	int error;
+	bool no_input;
 
 	if (program.runs) {
 		send_refused(request, REFUSED_BUSY, 0, "a program runs already");
 		return;
 	}
-	if (!read_words(&payload)) {
+	if (!read_words(&payload, &no_input)) {
 		send_refused(request, REFUSED_PAYLOAD, 0, "not a list of words");
 		return;
 	}
@@ -142,23 +148,25 @@ void program_spawn(uint32_t request, struct cursor payload)
 	program.in = program.out = program.err = -1;
 	program.request = request;
 	program.limit_ms = limit;
+	program.input_ends = no_input;
+	pack_forget();
+	not_started = 0;
 	clock_gettime(CLOCK_MONOTONIC, &program.started);
-	program.pid = fork();
+	program.pid = vfork();
 	if (program.pid < 0)
 		goto failed;
 	if (program.pid == 0)
-		become(p[0][0], p[1][1], p[2][1], p[3][1]);
+		become(p[0][0], p[1][1], p[2][1]);
 	shut(&p[0][0]);
 	shut(&p[1][1]);
 	shut(&p[2][1]);
-	shut(&p[3][1]);
 	program.runs = true;
-	if (read(p[3][0], &error, sizeof(error)) == sizeof(error)) {
+	if (not_started) {
 		waitpid(program.pid, &program.status, 0);
 		shut(&p[0][1]);
 		shut(&p[1][0]);
 		shut(&p[2][0]);
-		ended(ENDED_NOT_STARTED, (uint32_t)error);
+		ended(ENDED_NOT_STARTED, (uint32_t)not_started);
 	} else {
 		program.in = p[0][1];
 		program.out = p[1][0];
@@ -167,11 +175,10 @@ void program_spawn(uint32_t request, struct cursor payload)
 		unblock(program.out);
 		unblock(program.err);
 	}
-	shut(&p[3][0]);
 	return;
 failed:
 	error = errno;
-	for (int i = 0; i < 4; i++) {
+	for (int i = 0; i < 3; i++) {
 		shut(&p[i][0]);
 		shut(&p[i][1]);
 	}
@@ -247,15 +254,43 @@ int program_wait_ms(void)
 	return left > 0 ? (int)(left < 60000 ? left : 60000) : 0;
 }
 
+/* On a serial line a byte costs more than the work of saving one. What does not get shorter is tried
+ * less and less often. */
+static void say_output(enum frame_type type, const uint8_t *bytes, size_t size)
+{
+	static uint8_t packed[PACK_MOST];
+	size_t got = 0;
+
+	if (uart_used() && size >= PACK_LEAST && !program.plain) {
+		got = pack(bytes, size, packed, size - size / 8);
+		program.packs = got != 0;
+		program.plain_next = got ? 0 : program.plain_next * 2 + 1;
+		if (program.plain_next > PLAIN_CHUNKS_MOST)
+			program.plain_next = PLAIN_CHUNKS_MOST;
+		program.plain = program.plain_next;
+	} else if (program.plain) {
+		program.plain--;
+	}
+	if (!got) {
+		send_frame(type, program.request, bytes, size);
+		return;
+	}
+	frame_begin(type == FRAME_OUT ? FRAME_OUT_PACKED : FRAME_ERR_PACKED, program.request);
+	put_u32((uint32_t)size);
+	put_bytes(packed, got);
+	frame_end();
+}
+
 static void drain(int *fd, enum frame_type type)
 {
 	static uint8_t chunk[CHUNK];
 
 	while (*fd >= 0 && room_to_answer()) {
-		ssize_t n = read(*fd, chunk, uart_used() ? CHUNK_ON_A_LINE : sizeof(chunk));
+		ssize_t n = read(*fd, chunk, !uart_used() ? sizeof(chunk) :
+				 program.packs ? PACK_MOST : CHUNK_ON_A_LINE);
 
 		if (n > 0)
-			send_frame(type, program.request, chunk, (size_t)n);
+			say_output(type, chunk, (size_t)n);
 		else if (n < 0 && errno == EINTR)
 			continue;
 		else if (n == 0 || errno != EAGAIN || program.reaped)

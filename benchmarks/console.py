@@ -6,34 +6,43 @@ Each row: so many commands, each of which takes a tenth of a second in which log
 local shell behind a pty and on the emulated box's UART. ``right``: exact output and status;
 ``wrong``: returned, but another one; ``hangs``: no end within 8 s. Log lines come a ``noise`` a
 second, from the kernel on the UART; ``loss`` is the chance of each byte, both ways, to be lost.
-The last line is one JSON object; times are medians, ``mib_s`` the seconds that 1 MiB of text takes.
+Then times, ours and labgrid's in turn on the same box, over QEMU's pty and over a TCP socket
+(ser2net, raw, in front of that pty): ``true_ms``, for labgrid a shell builtin, and ``program_ms``,
+for both a program; ``text_s``, ``source_s`` and ``random_s``, 1 MiB each. ``floor``: the helper's
+``true`` over SSH. The last line is one JSON object; times are medians, ``load`` the machine's.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-from benchmarks.console_line import on_a_pty, on_a_uart
+from benchmarks.console_line import normal_console, on_a_pty, on_a_uart, through_a_socket
 from benchmarks.console_peer import measure_labgrid
+from benchmarks.console_speed import (
+    HANG_SECONDS,
+    KEYS,
+    OPEN_SECONDS,
+    milliseconds,
+    put_payloads,
+    speed,
+)
 from emulator.opening import hold
-from harness.console import SerialConsole
+from harness.agent_shell import AgentShell
 from harness.console_shell import ConsoleShell
 from harness.deadline import Deadline
 from harness.errors import DeadlineExpired, TrustBoxError
+from harness.history import History
 from harness.holding import Holding
-from harness.target import World
+from harness.ssh import SshShell
 
 BUILD_SECONDS = 1800.0
-OPEN_SECONDS = 180.0
-HANG_SECONDS = 8.0
-BULK = "seq 1 200000 | head -c 1048576"
-BULK_TEXT = b"".join(b"%d\n" % number for number in range(1, 200_001))[: 1 << 20]
 CONDITIONS = ((0.0, 0.0), (1.0, 0.0), (5.0, 0.0), (20.0, 0.0), (0.0, 5e-4))
 
 
@@ -64,25 +73,6 @@ def count(shell: ConsoleShell, commands: int) -> dict[str, Any]:
         "log_lines": health.noise_lines,
         "resent": health.resent + health.doubled,
         "gaps": health.gaps,
-    }
-
-
-def speed(shell: ConsoleShell, times: int, bulks: int) -> dict[str, Any]:
-    """``true_ms`` and ``mib_s``."""
-    shell.run("true", by=Deadline.after(OPEN_SECONDS))
-    single, bulk = [], []
-    for _ in range(times):
-        began = time.perf_counter()
-        shell.run("true", by=Deadline.after(HANG_SECONDS))
-        single.append(time.perf_counter() - began)
-    for _ in range(bulks):
-        began = time.perf_counter()
-        done = shell.run("sh", "-c", BULK, by=Deadline.after(600))
-        bulk.append(time.perf_counter() - began)
-        assert done.stdout == BULK_TEXT
-    return {
-        "true_ms": round(statistics.median(single) * 1000, 2),
-        "mib_s": round(statistics.median(bulk), 3),
     }
 
 
@@ -126,12 +116,11 @@ def held(serial: str) -> Iterator[Holding]:
 
 def labgrid_on(holding: Holding, times: int) -> dict[str, Any]:
     """labgrid on the same UART of the same box; ours lets go of it meanwhile."""
-    console = holding.consoles[World.NORMAL]
-    assert isinstance(console, SerialConsole)
+    console = normal_console(holding)
     url = console.url
     console.detach()
     try:
-        return measure_labgrid(url, times=times, bulk=BULK, size=len(BULK_TEXT))
+        return measure_labgrid(url, times=times)
     finally:
         console.attach(url)
 
@@ -143,26 +132,63 @@ def beside_labgrid(
 
     After the rows: labgrid silences the kernel on the console for good (``dmesg -n 1``).
     """
-    ours, theirs = [], []
-    for turn in range(options.rounds):
-        with open_shell() as shell:
-            ours.append(speed(shell, options.times, 1))
-        print(f"uart, round {turn + 1}: {ours[-1]}", flush=True)
-        if not options.no_labgrid:
-            theirs.append(labgrid_on(holding, options.times))
-            print(f"labgrid, round {turn + 1}: {theirs[-1]}", flush=True)
-    if not theirs:
-        return {"uart": medians(ours)}
-    uart, labgrid = medians(ours), medians(theirs)
-    ratios = {key: round(labgrid[key] / uart[key], 1) for key in labgrid}
-    return {"uart": uart, "labgrid": labgrid, "ratio": ratios}
+    ours: dict[str, list[dict[str, Any]]] = {"pty": [], "socket": []}
+    theirs: dict[str, list[dict[str, Any]]] = {"pty": [], "socket": []}
+    floors = []
+    ssh = SshShell(holding.endpoint, holding.vitals, History())
+    helper = AgentShell(ssh, holding.layout, holding.vitals, History())
+    try:
+        put_payloads(helper)
+        for turn in range(options.rounds):
+            floors.append({"spawn_ms": milliseconds(helper, "true", options.times)})
+            print(f"helper over SSH, round {turn + 1}: {floors[-1]}", flush=True)
+            for name, transport in (("pty", nullcontext), ("socket", through_a_socket)):
+                with transport(holding):
+                    with open_shell() as shell:
+                        ours[name].append(speed(shell, options.times))
+                    print(f"uart, {name}, round {turn + 1}: {ours[name][-1]}", flush=True)
+                    if not options.no_labgrid:
+                        theirs[name].append(labgrid_on(holding, options.times))
+                        print(f"labgrid, {name}, round {turn + 1}: {theirs[name][-1]}", flush=True)
+    finally:
+        helper.close()
+        ssh.close()
+    return compared(ours, theirs, floors)
+
+
+def compared(
+    ours: dict[str, list[dict[str, Any]]],
+    theirs: dict[str, list[dict[str, Any]]],
+    floors: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """``uart``, ``labgrid`` and ``ratio`` over the pty; the same over the socket; the floor."""
+    result: dict[str, Any] = {"floor": medians(floors)}
+    for suffix, name in (("", "pty"), ("_socket", "socket")):
+        uart, labgrid = medians(ours[name]), medians(theirs[name])
+        result["uart" + suffix] = uart
+        if labgrid:
+            result["labgrid" + suffix] = labgrid
+            both = [key for key in uart if key in labgrid]
+            result["ratio" + suffix] = {key: round(labgrid[key] / uart[key], 1) for key in both}
+    return result
+
+
+def explained(result: dict[str, Any]) -> str:
+    """What the figures mean, for people."""
+    spawn = result["floor"]["spawn_ms"]
+    said = f"A program takes {spawn} ms through the same helper over SSH, without any UART."
+    if "labgrid" in result:
+        goal = round(result["labgrid"]["true_ms"] / 5, 1)
+        reach = "within" if goal > spawn else "out of"
+        said += f"\n5x labgrid's true, which starts none, is {goal} ms: {reach} a program's reach."
+    return said
 
 
 def medians(found: list[dict[str, Any]]) -> dict[str, float]:
     """Of those rounds that got through."""
     return {
         key: round(statistics.median(values), 3)
-        for key in ("true_ms", "mib_s")
+        for key in ("spawn_ms", *KEYS)
         if (values := [one[key] for one in found if key in one])
     }
 
@@ -181,13 +207,16 @@ def main() -> None:
     on_pty = OpenShell()
     result: dict[str, Any] = {"rows": list(rows("pty", options.commands, on_pty))}
     with on_pty() as shell:
-        result["pty"] = speed(shell, options.times, 3)
+        put_payloads(shell)
+        result["pty"] = speed(shell, options.times)
     print(f"pty: {result['pty']}", flush=True)
     if not options.no_emulator:
         with held(options.serial) as holding:
             on_uart = OpenShell(holding)
             result["rows"] += list(rows("uart", options.commands, on_uart))
             result |= beside_labgrid(holding, on_uart, options)
+            print(explained(result))
+    result["load"] = [round(value, 1) for value in os.getloadavg()]
     print(json.dumps(result))
 
 

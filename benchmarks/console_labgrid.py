@@ -1,9 +1,9 @@
 """labgrid's ShellDriver on a serial line, measured. Runs in a venv of its own: see console_peer.
 
-    python console_labgrid.py DEVICE PASSWORD TIMES BULK-COMMAND BULK-SIZE
+    python console_labgrid.py LINE TIMES PLACE SIZE PAYLOAD...
 
-The last line is one JSON object: ``true_ms`` (median), ``mib_s``, and ``exact`` (whether the bulk
-output had its size).
+LINE is a device, or HOST:PORT of a TCP port that carries its bytes. The last line is one JSON
+object: the keys of ``console_speed``, and ``exact``: whether every payload had its size.
 """
 
 import json
@@ -13,13 +13,20 @@ import time
 
 from labgrid import Target  # type: ignore[import-not-found]
 from labgrid.driver import SerialDriver, ShellDriver  # type: ignore[import-not-found]
-from labgrid.resource import RawSerialPort  # type: ignore[import-not-found]
+from labgrid.resource import (  # type: ignore[import-not-found]
+    NetworkSerialPort,
+    RawSerialPort,
+)
 
 
 def main() -> None:
-    device, password, times, command, size = sys.argv[1:]
+    line, times, place, size, *payloads = sys.argv[1:]
     target = Target("bench")
-    RawSerialPort(target, name=None, port=device, speed=115200)
+    host, _, port = line.rpartition(":")
+    if host:
+        NetworkSerialPort(target, name=None, host=host, port=int(port), protocol="raw")
+    else:
+        RawSerialPort(target, name=None, port=line, speed=115200)
     SerialDriver(target, name=None)
     shell = ShellDriver(
         target,
@@ -27,29 +34,25 @@ def main() -> None:
         prompt=r"\S*# ",
         login_prompt=" login: ",
         username="root",
-        password=password or None,
         login_timeout=120,
     )
-    began = time.perf_counter()
     target.activate(shell)
-    activated = time.perf_counter() - began
-    seconds = []
-    for _ in range(int(times)):
+    result: dict[str, object] = {}
+    for key, command in (("true_ms", "true"), ("program_ms", "/usr/bin/true")):
+        seconds = []
+        for _ in range(int(times)):
+            began = time.perf_counter()
+            shell.run_check(command)
+            seconds.append(time.perf_counter() - began)
+        result[key] = round(statistics.median(seconds) * 1000, 2)
+    exact = True
+    for name in payloads:
         began = time.perf_counter()
-        shell.run_check("true")
-        seconds.append(time.perf_counter() - began)
-    began = time.perf_counter()
-    lines = shell.run_check(command, timeout=560)
-    bulk = time.perf_counter() - began
-    exact = sum(len(line) + 1 for line in lines) - int(size) in (0, 1)
+        lines = shell.run_check(f"cat {place}{name}", timeout=560)
+        result[f"{name}_s"] = round(time.perf_counter() - began, 2)
+        exact = exact and sum(len(line) + 1 for line in lines) - int(size) in (0, 1)
     shell.console.sendline("exit")
-    result = {
-        "true_ms": round(statistics.median(seconds) * 1000, 2),
-        "mib_s": round(bulk, 2),
-        "exact": exact,
-        "activate_s": round(activated, 2),
-    }
-    print(json.dumps(result))
+    print(json.dumps({**result, "exact": exact}))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -12,10 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import tenacity
+
 from harness.console import SerialConsole
 from harness.console_login import ConsoleLogin
 from harness.console_shell import ConsoleShell
 from harness.deadline import Deadline
+from harness.errors import Unreachable
 from harness.history import History
 from harness.holding import Holding
 from harness.ssh import SshShell
@@ -61,8 +66,7 @@ def on_a_pty(*, noise: float = 0.0, loss: float = 0.0) -> Iterator[ConsoleShell]
 @contextmanager
 def on_a_uart(holding: Holding, *, noise: float = 0.0, loss: float = 0.0) -> Iterator[ConsoleShell]:
     """The box's normal world UART; ``noise`` log lines a second come from its kernel."""
-    console = holding.consoles[World.NORMAL]
-    assert isinstance(console, SerialConsole)
+    console = normal_console(holding)
     login = holding.console_login or ConsoleLogin()
     shell = ConsoleShell(console, login, holding.layout, holding.vitals, History())
     with contextlib.ExitStack() as held:
@@ -75,6 +79,46 @@ def on_a_uart(holding: Holding, *, noise: float = 0.0, loss: float = 0.0) -> Ite
         held.callback(shell.close)
         held.enter_context(_logged(holding, noise))
         yield shell
+
+
+def normal_console(holding: Holding) -> SerialConsole:
+    console = holding.consoles[World.NORMAL]
+    assert isinstance(console, SerialConsole)
+    return console
+
+
+@contextmanager
+def through_a_socket(holding: Holding) -> Iterator[None]:
+    """Meanwhile the UART is reached through ser2net, which carries its bytes as they are."""
+    console = normal_console(holding)
+    url = console.url
+    with TemporaryDirectory() as directory:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        config = Path(directory) / "ser2net.yaml"
+        config.write_text(
+            f"connection: &uart\n  accepter: tcp,127.0.0.1,{port}\n"
+            f"  connector: {json.dumps(f'serialdev,{url},115200n81,local')}\n"
+        )
+        command = ["/usr/sbin/ser2net", "-n", "-u", "-c", str(config)]
+        console.detach()
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL) as server:
+            try:
+                _attach(console, f"socket://127.0.0.1:{port}")
+                yield
+            finally:
+                server.terminate()
+                console.attach(url)
+
+
+@tenacity.retry(
+    retry=tenacity.retry_if_exception_type(Unreachable),
+    wait=tenacity.wait_fixed(0.05),
+    stop=tenacity.stop_after_delay(10),
+    reraise=True,
+)
+def _attach(console: SerialConsole, url: str) -> None:
+    console.attach(url)
 
 
 @contextmanager

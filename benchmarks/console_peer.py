@@ -10,6 +10,8 @@ from typing import Any
 
 import platformdirs
 
+from benchmarks.console_speed import PLACE, SIZE, payloads
+
 VERSION = "26.0.1"
 SCRIPT = Path(__file__).parent / "console_labgrid.py"
 
@@ -28,9 +30,13 @@ def labgrid_python() -> Path:
     return python
 
 
-def measure_labgrid(device: str, *, times: int, bulk: str, size: int) -> dict[str, Any]:
-    """What ``console_labgrid`` prints; ``error`` instead when it did not get through."""
-    command = [str(labgrid_python()), str(SCRIPT), device, "", str(times), bulk, str(size)]
+def measure_labgrid(line: str, *, times: int) -> dict[str, Any]:
+    """What ``console_labgrid`` prints; ``error`` instead when it did not get through.
+
+    ``line``: a device, or ``socket://HOST:PORT``.
+    """
+    words = [line.removeprefix("socket://"), str(times), PLACE, str(SIZE), *payloads()]
+    command = [str(labgrid_python()), str(SCRIPT), *words]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
     except subprocess.TimeoutExpired:

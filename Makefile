@@ -16,7 +16,7 @@ JOBS ?= $(shell echo $$(( $$(nproc) + 1 )))
 # The first of these that runs and is new enough makes the venv.
 PYTHON ?= python3 python3.11 python3.12 python3.13 python3.14
 
-.PHONY: help setup packages provision test test-slow test-fast test-bench test-enclave bench-enclave security-cases lint check bench-restore bench-console bench-tamper bench-provision test-mutations clean
+.PHONY: help setup packages provision test test-slow test-fast test-bench xtest xtest-by-hand test-enclave bench-enclave security-cases lint check bench-restore bench-console bench-tamper bench-provision test-mutations clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
@@ -47,6 +47,12 @@ bench-enclave: setup ## loading of enclaves: time, size, secure memory; the last
 
 test-mutations: setup ## 10,000 mutated tokens and 10,000 mutated evidences: all refused, no crash
 	@$(BIN)/pytest tests/unit/test_eat.py tests/unit/test_verdict.py -m long -n 2 $(ARGS)
+
+xtest: setup ## OP-TEE's own suites on the box, an item a case; ends in their counts (ARGS='-k pkcs11')
+	@exec $(BIN)/pytest -n 2 --dist worksteal -m xtest tests/xtest $(ARGS)
+
+xtest-by-hand: setup ## the same suites as one plain xtest each, to compare the counts with
+	@$(BIN)/python -m tests.xtest.by_hand $(ARGS)
 
 security-cases: setup ## docs/security-cases.md anew from the tests; whoever lands a test with mark.case runs it
 	@$(BIN)/python -m tests.security_cases

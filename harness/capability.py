@@ -53,3 +53,5 @@ class Capability(Enum):
     """It is known how to log in on the normal world's UART: there is a shell without a network."""
     OPENSSL = "openssl"
     """The box has the openssl command."""
+    XTEST = "xtest"
+    """OP-TEE's test suite is on the box, with Trusted Applications that its firmware accepts."""

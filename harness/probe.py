@@ -31,6 +31,7 @@ test -f "$2" && echo module
 test -x "$3" && echo p11-kit
 command -v openssl >/dev/null && echo openssl
 grep -qs TEEC_ReceiveReplyGenericRpc /usr/lib/*/libteec.so* /usr/lib/libteec.so* && echo oe-rpc
+test -x "$4" && test -d "$5" && echo xtest
 for rpmb in /dev/mmcblk*rpmb /sys/class/rpmb/*; do [ -e "$rpmb" ] && echo rpmb && break; done
 grep -qx kernel /sys/class/tee/tee*/rpmb_routing_model 2>/dev/null && echo rpmb-kernel
 exit 0
@@ -53,12 +54,15 @@ def probe(
     """
     found = set(holding.rig_capabilities) | {Capability.STREAMS}
     layout, firmware = holding.layout, holding.firmware
-    asked = ("sh", "-c", TOOLS, "probe", layout.tee_device, layout.pkcs11_module, layout.p11_kit)
+    paths = (layout.tee_device, layout.pkcs11_module, layout.p11_kit, layout.xtest)
+    asked = ("sh", "-c", TOOLS, "probe", *paths, layout.xtest_tas)
     tools = set(shell.run(*asked, by=by).text.split())
     if "openssl" in tools:
         found.add(Capability.OPENSSL)
     if "oe-rpc" in tools:
         found.add(Capability.OE_HOST_RPC)
+    if "xtest" in tools:
+        found.add(Capability.XTEST)
     # The kernel routes to RPMB only when OP-TEE asked it to (drivers/tee/optee/core.c); with the
     # supplicant in between nobody tells whether the TEE uses it.
     if {"rpmb", "rpmb-kernel"} <= tools:

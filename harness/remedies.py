@@ -45,7 +45,7 @@ _REMEDIES = {
     Capability.CONSOLE_LOGIN: "there is no shell without a network: needs a console table (user and"
     " password_file) in the target's entry",
     Capability.OPENSSL: "needs the openssl command on the box",
-    Capability.XTEST: "OP-TEE's own tests cannot be run: needs xtest on the box (optee_test), and its"
+    Capability.XTEST: "OP-TEE's own tests cannot run: needs xtest on the box (optee_test), and its"
     " TAs signed with the key of its firmware in a directory (layout, in the target's entry)",
     Capability.AGENT: "needs a directory on the box from which programs may run (layout, in the"
     " target's entry)",

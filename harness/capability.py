@@ -55,3 +55,5 @@ class Capability(Enum):
     """The box has the openssl command."""
     XTEST = "xtest"
     """OP-TEE's test suite is on the box, with Trusted Applications that its firmware accepts."""
+    SOFTHSM = "softhsm"
+    """SoftHSM2's PKCS#11 module is on the box: a second token maker, without a TEE behind it."""

@@ -34,6 +34,7 @@ grep -qs TEEC_ReceiveReplyGenericRpc /usr/lib/*/libteec.so* /usr/lib/libteec.so*
 test -x "$4" && test -d "$5" && echo xtest
 for rpmb in /dev/mmcblk*rpmb /sys/class/rpmb/*; do [ -e "$rpmb" ] && echo rpmb && break; done
 grep -qx kernel /sys/class/tee/tee*/rpmb_routing_model 2>/dev/null && echo rpmb-kernel
+test -f "$6" && echo softhsm
 exit 0
 """
 
@@ -55,7 +56,7 @@ def probe(
     found = set(holding.rig_capabilities) | {Capability.STREAMS}
     layout, firmware = holding.layout, holding.firmware
     paths = (layout.tee_device, layout.pkcs11_module, layout.p11_kit, layout.xtest)
-    asked = ("sh", "-c", TOOLS, "probe", *paths, layout.xtest_tas)
+    asked = ("sh", "-c", TOOLS, "probe", *paths, layout.xtest_tas, layout.softhsm_module)
     tools = set(shell.run(*asked, by=by).text.split())
     if "openssl" in tools:
         found.add(Capability.OPENSSL)
@@ -67,6 +68,8 @@ def probe(
     # supplicant in between nobody tells whether the TEE uses it.
     if {"rpmb", "rpmb-kernel"} <= tools:
         found.add(Capability.STORAGE_ROLLBACK_PROTECTED)
+    if {"softhsm", "p11-kit"} <= tools:
+        found.add(Capability.SOFTHSM)
     if World.SECURE in holding.consoles:
         found.add(Capability.SECURE_CONSOLE)
     if holding.console_login is not None and World.NORMAL in holding.consoles:

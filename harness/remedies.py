@@ -47,6 +47,8 @@ _REMEDIES = {
     Capability.OPENSSL: "needs the openssl command on the box",
     Capability.XTEST: "OP-TEE's own tests cannot run: needs xtest on the box (optee_test), and its"
     " TAs signed with the key of its firmware in a directory (layout, in the target's entry)",
+    Capability.SOFTHSM: "no second vendor's token to try keys in: needs softhsm2 and p11-kit on"
+    " the box",
     Capability.AGENT: "needs a directory on the box from which programs may run (layout, in the"
     " target's entry)",
     Capability.STREAMS: "needs SSH",

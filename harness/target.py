@@ -151,6 +151,7 @@ class Layout:
     ta_directory: str = "/usr/lib/optee_armtz"
     storage_root: str = "/var/lib/optee-client/data/tee"
     pkcs11_module: str = "/usr/lib/aarch64-linux-gnu/libckteec.so.0"
+    softhsm_module: str = "/usr/lib/softhsm/libsofthsm2.so"
     p11_kit: str = "/usr/bin/p11-kit"
     pkcs11_provider: str = ""
     """OpenSSL's pkcs11.so, where OpenSSL does not find it by itself."""

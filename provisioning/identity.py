@@ -55,8 +55,8 @@ class IdentitySession:
         return in_token and self._file(by) == pem(*chain) and self._plain(by)
 
     def _plain(self, by: Deadline) -> bool:
-        told = self._target.shell.run("stat", "-c", "%a %F", "--", self.chain_path, by=by).text
-        return told == "644 regular file"
+        told = self._target.shell.run("stat", "-c", "%a %u %F", "--", self.chain_path, by=by).text
+        return told == "644 0 regular file"
 
     def chain(self, *, by: Deadline) -> tuple[x509.Certificate, ...]:
         """The chain in the box's file, leaf first; empty when there is none or it is no PEM."""

@@ -7,102 +7,198 @@ that the key answers a fresh challenge, and which module, on which TEE, said so.
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
 from harness.deadline import Deadline
-from provisioning.token import KeyPair, Token, verifies
-
-EXPECTED: Mapping[str, object] = {
-    "LOCAL": True,
-    "SENSITIVE": True,
-    "ALWAYS_SENSITIVE": True,
-    "EXTRACTABLE": False,
-    "NEVER_EXTRACTABLE": True,
-    "PRIVATE": True,
-    "TOKEN": True,
-    "KEY_GEN_MECHANISM": 0x1040,
-}
-"""What a key made in the token and never to leave it asserts; 0x1040 is CKM_EC_KEY_PAIR_GEN."""
+from provisioning.key_verdict import (
+    ASKED,
+    KeyVerdict,
+    Probe,
+    Reason,
+    judged,
+    verdict_of,
+)
+from provisioning.token import KeyPair, Token
+from provisioning.token_key import prove
+from provisioning.token_secrets import SecretKey
+from provisioning.token_state import TokenState
 
 _LOOSENING_REFUSED = frozenset(
     {"CKR_ATTRIBUTE_READ_ONLY", "CKR_ACTION_PROHIBITED", "CKR_TEMPLATE_INCONSISTENT"}
 )
+_FORGING_REFUSED = _LOOSENING_REFUSED | {
+    "CKR_ATTRIBUTE_TYPE_INVALID",
+    "CKR_ATTRIBUTE_VALUE_INVALID",
+}
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
-    """Something that must be refused, was tried, and what came back (a CKR, or what was given)."""
+class TokenCode:
+    """Which code vouches for the key: the module's file, and the TA behind it where there is one.
 
-    tried: str
-    answer: str
-    refused: bool
+    ``module_sha256`` is the digest of the file as the box tells it; ``ta_digest`` the header digest
+    of the installed TA, from the attestation PTA (GET_TA_SHDR_DIGEST); ``ta_file_sha256`` of its
+    file on the box. None: there is none, or the box cannot tell.
+    """
+
+    module: str
+    module_sha256: str
+    ta: UUID | None = None
+    ta_digest: str | None = None
+    ta_file_sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class KeyEvidence:
-    """``asserted`` by the token; ``probes``, ``challenge`` and ``module_sha256`` observed by us.
+    """``asserted`` by the token; ``probes``, ``challenge`` and its answer observed by us.
 
-    ``challenge`` is 32 random bytes of this host, ``signature`` the token's DER signature over
-    their SHA-256, ``answered`` whether it verified here with the key's public half.
+    ``challenge`` is 32 random bytes of this host, ``signature`` the token's over their SHA-256 and
+    ``answered`` whether it verified here with the key's public half. A secret key encrypts and
+    decrypts the challenge's first 16 bytes instead, or MACs it alike twice; then ``signature`` is
+    empty, and all that was seen is that there is a key which works.
     """
 
-    key: KeyPair
+    key: KeyPair | SecretKey
     asserted: Mapping[str, object]
     probes: tuple[Probe, ...]
     challenge: bytes
     signature: bytes
     answered: bool
-    module: str
-    module_sha256: str
-    tee_uuid: UUID | None
+    code: TokenCode
+    token: TokenState | None
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        """Why the key is no better than its verdict; empty for a key that was made inside."""
+        return judged(self.key, self.asserted, self.probes, answered=self.answered)
+
+    @property
+    def verdict(self) -> KeyVerdict:
+        return verdict_of(self.reasons)
+
+    @property
+    def module(self) -> str:
+        return self.code.module
+
+    @property
+    def module_sha256(self) -> str:
+        return self.code.module_sha256
+
+    @property
+    def tee_uuid(self) -> UUID | None:
+        return self.token.tee_uuid if self.token else None
 
     def faults(self) -> tuple[str, ...]:
         """One sentence for everything that is not as it must be; empty for a good key."""
-        found = [
-            f"the token asserts {name} = {self.asserted.get(name)}, expected {value}"
-            for name, value in EXPECTED.items()
-            if self.asserted.get(name) != value
-        ]
-        found += [f"{p.tried} was answered {p.answer}" for p in self.probes if not p.refused]
-        if not self.answered:
-            found.append("the signature over a fresh challenge does not verify")
-        return tuple(found)
+        return tuple(reason.text for reason in self.reasons)
+
+    def to_dict(self) -> dict[str, object]:
+        """For JSON, what was asserted and what was observed told apart. No secret is in it."""
+        key, pair = self.key, isinstance(self.key, KeyPair)
+        return {
+            "label": key.label,
+            "cka_id": key.id.hex(),
+            "profile": key.profile.value,
+            "verdict": self.verdict.value,
+            "reasons": [
+                {"text": r.text, "known": r.known, "makes": r.makes.value} for r in self.reasons
+            ],
+            "asserted": {
+                "attributes": dict(self.asserted),
+                "spki": key.spki.hex() if isinstance(key, KeyPair) else None,
+                "spki_sha256": key.spki_sha256 if isinstance(key, KeyPair) else None,
+                "token_label": self.token.label if self.token else None,
+                "token_serial": self.token.serial if self.token else None,
+                "token_model": self.token.model if self.token else None,
+                "tee_uuid": str(self.tee_uuid) if self.tee_uuid else None,
+                "module": self.code.module,
+                "module_sha256": self.code.module_sha256,
+                "ta": str(self.code.ta) if self.code.ta else None,
+                "ta_header_digest": self.code.ta_digest,
+                "ta_file_sha256": self.code.ta_file_sha256,
+            },
+            "observed": {
+                "probes": [
+                    {
+                        "tried": p.tried,
+                        "answer": p.answer,
+                        "refused": p.refused,
+                        "given": p.given,
+                        "ran": p.ran,
+                    }
+                    for p in self.probes
+                ],
+                "challenge": self.challenge.hex(),
+                "signature": self.signature.hex() if pair else None,
+                "answered": self.answered,
+            },
+        }
 
 
 def examine(
     token: Token,
-    key: KeyPair,
+    key: KeyPair | SecretKey,
     *,
-    module: str,
-    module_sha256: str,
-    tee_uuid: UUID | None,
+    code: TokenCode,
+    state: TokenState | None,
     by: Deadline,
     challenge: Callable[[], bytes] = lambda: secrets.token_bytes(32),
 ) -> KeyEvidence:
-    """Ask the token, try what must be refused, and have a fresh challenge signed."""
-    asserted = dict(token.attributes(key.id, tuple(EXPECTED), by=by))
-    value = token.attributes(key.id, ("VALUE",), by=by)["VALUE"]
-    withheld = value == "CKR_ATTRIBUTE_SENSITIVE"
-    loosened = token.refuses_to_set(key.id, "EXTRACTABLE", by=by)
-    probes = (
-        Probe("reading CKA_VALUE", value if isinstance(value, str) else "a value", withheld),
-        Probe("setting CKA_EXTRACTABLE", loosened or "CKR_OK", loosened in _LOOSENING_REFUSED),
-    )
-    fresh = challenge()
-    digest = hashlib.sha256(fresh).digest()
-    signature = token.sign(key.id, digest, by=by)
+    """Ask the token, try what must be refused, and have a fresh challenge answered."""
+    kind = "private" if isinstance(key, KeyPair) else "secret"
+    asserted = dict(token.attributes(key.id, ASKED, kind=kind, by=by))
+    probes = _probes(token, key.id, kind, by)
+    fresh, signature = challenge(), b""
+    if isinstance(key, KeyPair):
+        signature, answered = prove(token, key, fresh, by=by)
+    elif key.profile.kind == "hmac":
+        answered = token.mac(key.id, fresh, by=by) == token.mac(key.id, fresh, by=by)
+    else:
+        answered = token.round_trip(key.id, fresh[:16], by=by)
     return KeyEvidence(
         key=key,
         asserted=asserted,
         probes=probes,
         challenge=fresh,
         signature=signature,
-        answered=verifies(key.public_key, signature, digest),
-        module=module,
-        module_sha256=module_sha256,
-        tee_uuid=tee_uuid,
+        answered=answered,
+        code=code,
+        token=state,
+    )
+
+
+def _probes(token: Token, id: bytes, kind: str, by: Deadline) -> tuple[Probe, ...]:
+    value = token.attributes(id, ("VALUE",), kind=kind, by=by)["VALUE"]
+    told = value if isinstance(value, str) else "a value"
+    withheld = value == "CKR_ATTRIBUTE_SENSITIVE"
+    wrapped = token.wrap_probe(kind, id, by=by)
+    wrapping = wrapped.ckr or f"{wrapped.octets} octets of wrapped key"
+    if not wrapped.mechanism:
+        wrapping = "not tried: no mechanism for it reaches us"
+    loosened = token.refuses_to_set(id, "EXTRACTABLE", kind=kind, by=by)
+    forged = token.forge_local(by=by)
+    return (
+        Probe("reading CKA_VALUE", told, withheld, given=not isinstance(value, str)),
+        Probe(
+            f"C_WrapKey{f' with {wrapped.mechanism}' if wrapped.mechanism else ''}",
+            wrapping,
+            refused=wrapped.ckr == "CKR_KEY_UNEXTRACTABLE",
+            given=bool(wrapped.mechanism and not wrapped.ckr),
+            ran=bool(wrapped.mechanism),
+        ),
+        Probe(
+            "setting CKA_EXTRACTABLE",
+            loosened or "CKR_OK",
+            refused=loosened in _LOOSENING_REFUSED,
+            given=not loosened,
+        ),
+        Probe(
+            "importing a key that claims CKA_LOCAL",
+            forged or "CKR_OK",
+            refused=forged in _FORGING_REFUSED,
+            given=False,
+        ),
     )

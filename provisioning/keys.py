@@ -7,18 +7,23 @@ that SSH channel into the TEE; they are on no command line and in no environment
 from __future__ import annotations
 
 import hashlib
-import re
 
 from harness.capability import Capability
 from harness.deadline import Deadline
-from harness.errors import BadFrame, DeviceRefused, LinkError, TokenRefused, TrustBoxError
+from harness.errors import DeviceRefused, LinkError, Misuse, TokenRefused, TrustBoxError
 from harness.secret import Secret
 from harness.target import Target
-from provisioning.key_evidence import KeyEvidence, examine
+from provisioning.box_module import BoxModule, tee_module
+from provisioning.key_code import code_of
+from provisioning.key_evidence import KeyEvidence, TokenCode, examine
+from provisioning.key_import import import_secret
 from provisioning.p11kit import client_module
+from provisioning.pin_budget import PinBudget, Role
 from provisioning.token import KeyPair, Token
 from provisioning.token_bridge import TokenBridge
 from provisioning.token_process import TokenProcess
+from provisioning.token_public import KeyProfile
+from provisioning.token_secrets import SecretKey, SecretProfile
 from provisioning.token_state import TokenState
 
 
@@ -33,8 +38,19 @@ class KeySession:
     After a LinkError the session is cold again and logged out: log in anew.
     """
 
-    def __init__(self, target: Target) -> None:
+    def __init__(
+        self,
+        target: Target,
+        module: BoxModule | None = None,
+        *,
+        budget: PinBudget | None = None,
+    ) -> None:
+        """``module``: another one on the box than that of its TEE. ``budget``: this station's
+        count of wrong PINs, which stops before the token does.
+        """
+        self._budget = budget
         self._target = target
+        self._module = module or tee_module(target)
         self._bridge: TokenBridge | None = None
         self._token: Token | None = None
 
@@ -42,9 +58,9 @@ class KeySession:
         """Every slot of the TEE with its token's state. Needs no PIN."""
         return self._opened().slots(by=by)
 
-    def state(self, label: str, *, by: Deadline) -> TokenState | None:
-        """The initialised token of this label; None when there is none."""
-        return self._opened().labelled(label, by=by)
+    def state(self, label: str, *, serial: str | None = None, by: Deadline) -> TokenState | None:
+        """The initialised token of this label (and serial number); None when there is none."""
+        return self._opened().labelled(label, serial=serial, by=by)
 
     def initialise(
         self, label: str, *, so_pin: Secret, user_pin: Secret, by: Deadline
@@ -52,20 +68,108 @@ class KeySession:
         """Make a blank token ours; never wipes one. See Token.initialise for what is refused."""
         return self._opened().initialise(label, so_pin=so_pin, user_pin=user_pin, by=by)
 
-    def login(self, label: str, pin: Secret, *, by: Deadline) -> TokenState:
+    def login(
+        self, label: str, pin: Secret, *, serial: str | None = None, by: Deadline
+    ) -> TokenState:
         """Raises TokenRefused, CKR_PIN_INCORRECT for one; does not try when one try is left."""
-        return self._opened().login(label, pin, by=by)
+        return self._opened().login(label, pin, serial=serial, by=by)
+
+    def change_pin(
+        self,
+        label: str,
+        role: Role,
+        old: Secret,
+        new: Secret,
+        *,
+        serial: str | None = None,
+        by: Deadline,
+    ) -> TokenState:
+        """Another user or SO PIN; log in anew then. Raises as ``login`` does."""
+        return self._opened().change_pin(label, role, old, new, serial=serial, by=by)
+
+    def wipe(
+        self,
+        label: str,
+        *,
+        so_pin: Secret,
+        user_pin: Secret,
+        serial: str | None = None,
+        by: Deadline,
+    ) -> TokenState:
+        """Initialise an initialised token again, which erases everything in it.
+
+        Raises Misuse where nobody permitted, for this very box, what cannot be undone.
+        """
+        if not self._target.lasting:
+            raise Misuse(
+                f"wiping the token {label} of {self._target.serial} cannot be undone",
+                hint=f"Permit it with --lasting {self._target.serial}.",
+            )
+        token = self._opened()
+        token.initialise_again(label, so_pin=so_pin, serial=serial, by=by)
+        return token.initialise(label, so_pin=so_pin, user_pin=user_pin, by=by)
 
     def logout(self, *, by: Deadline) -> None:
         self._opened().logout(by=by)
 
-    def generate(self, purpose: str, *, generation: int = 1, by: Deadline) -> tuple[KeyPair, bool]:
+    def generate(
+        self,
+        purpose: str,
+        profile: KeyProfile = KeyProfile.EC_P256,
+        *,
+        generation: int = 1,
+        by: Deadline,
+    ) -> tuple[KeyPair, bool]:
         """This box's key for a purpose, made in the TEE if it is not there; whether it is new."""
-        wanted = key_id(self._target.serial, purpose, generation)
-        return self._opened().ensure(wanted, purpose, by=by)
+        wanted = self.id_of(purpose, generation)
+        return self._opened().ensure(wanted, purpose, profile, by=by)
+
+    def generate_secret(
+        self,
+        purpose: str,
+        profile: SecretProfile = SecretProfile.AES_256,
+        *,
+        generation: int = 1,
+        by: Deadline,
+    ) -> tuple[SecretKey, bool]:
+        """This box's secret key for a purpose; as ``generate``."""
+        wanted = self.id_of(purpose, generation)
+        return self._opened().ensure_secret(wanted, purpose, profile, by=by)
+
+    def find_secret(self, purpose: str, *, generation: int = 1, by: Deadline) -> SecretKey | None:
+        wanted = self.id_of(purpose, generation)
+        return self._opened().find_secret(wanted, by=by)
+
+    def import_secret(
+        self,
+        purpose: str,
+        value: Secret,
+        *,
+        pin: Secret,
+        profile: SecretProfile = SecretProfile.AES_256,
+        generation: int = 1,
+        by: Deadline,
+    ) -> SecretKey:
+        """A factory-made secret as this box's key for a purpose, under RSA-AES key wrap.
+
+        Needs a login, and the user PIN once more. See ``key_import.import_secret``. Its evidence is
+        ``imported``.
+        """
+        token = self._opened()
+        if token.logged_in is None or self._module != tee_module(self._target):
+            raise Misuse("importing needs a login to a token of the box's TEE")
+        id = self.id_of(purpose, generation)
+        import_secret(
+            self._target, token.logged_in, pin, value,
+            id=id, label=purpose, profile=profile, budget=self._budget, by=by,
+        )  # fmt: skip
+        found = token.find_secret(id, by=by)
+        if found is None:
+            raise DeviceRefused(f"the token took the key {purpose} but does not show it")
+        return found
 
     def find(self, purpose: str, *, generation: int = 1, by: Deadline) -> KeyPair | None:
-        wanted = key_id(self._target.serial, purpose, generation)
+        wanted = self.id_of(purpose, generation)
         return self._opened().find(wanted, by=by)
 
     def sign(self, key: KeyPair, data: bytes, *, by: Deadline) -> bytes:
@@ -84,26 +188,44 @@ class KeySession:
         token.destroy("certificate", key.id, by=by)
         token.store_certificate(key.id, key.label, subject=subject, der=der, by=by)
 
-    def erase(self, key: KeyPair, *, by: Deadline) -> None:
+    def erase(self, key: KeyPair | SecretKey, *, by: Deadline) -> None:
         """Remove the pair and its certificates. Private first: what is cut short can be resumed."""
-        for kind in ("private", "public", "certificate"):
+        for kind in ("private", "public", "secret", "certificate"):
             self._opened().destroy(kind, key.id, by=by)
 
-    def evidence(self, key: KeyPair, *, by: Deadline) -> KeyEvidence:
-        """Everything known about the key, asserted and observed told apart; fresh each time."""
-        module = self._target.layout.pkcs11_module
-        said = self._target.shell.run("sha256sum", "--", module, by=by).text
-        match = re.match(r"\\?([0-9a-f]{64}) ", said)
-        if match is None:
-            raise BadFrame(f"sha256sum on {self._target.name} did not print a digest")
-        return examine(
-            self._opened(),
-            key,
-            module=module,
-            module_sha256=match[1],
-            tee_uuid=next((s.tee_uuid for s in self.tokens(by=by) if s.tee_uuid), None),
-            by=by,
-        )
+    def code(self, *, attest: bool = False, by: Deadline) -> TokenCode:
+        """Which code vouches for the keys: the module, and the TA behind it.
+
+        ``attest``: ask the attestation PTA, where there is one, which TA that is; the first
+        attestation of a box makes its key, which takes seconds.
+        """
+        tee = self._module == tee_module(self._target)
+        return code_of(self._target, self._module.path, tee=tee, attest=attest, by=by)
+
+    def evidence(
+        self, key: KeyPair | SecretKey, *, code: TokenCode | None = None, by: Deadline
+    ) -> KeyEvidence:
+        """Everything known about the key, asserted and observed told apart; fresh each time.
+
+        ``code`` is what ``code()`` gave, where several keys are asked for at once.
+        """
+        token = self._opened()
+        code = code or self.code(by=by)
+        return examine(token, key, code=code, state=token.logged_in, by=by)
+
+    def id_of(self, purpose: str, generation: int = 1) -> bytes:
+        """The CKA_ID of this box's key for a purpose."""
+        return key_id(self._target.serial, purpose, generation)
+
+    @property
+    def module(self) -> BoxModule:
+        """Which module on the box this is."""
+        return self._module
+
+    @property
+    def target(self) -> Target:
+        """The box that the token is on."""
+        return self._target
 
     @property
     def token(self) -> Token:
@@ -121,16 +243,16 @@ class KeySession:
 
     def _opened(self) -> Token:
         if self._token is None:
-            self._target.require(Capability.PKCS11, Capability.PKCS11_REMOTE)
+            tee = self._module == tee_module(self._target)
+            needs = (Capability.PKCS11, Capability.PKCS11_REMOTE) if tee else (Capability.STREAMS,)
+            self._target.require(*needs)
             streams, layout = self._target.streams, self._target.layout
             if streams is None:
                 raise DeviceRefused(f"{self._target.name} has no way to carry the token's calls")
             module = str(client_module())
             bridge = self._bridge = TokenBridge(
                 # Its bytes hold PINs: no log may show them.
-                lambda by: streams.stream(
-                    layout.p11_kit, "remote", layout.pkcs11_module, by=by, secret=True
-                )
+                lambda by: streams.stream(*self._module.command(layout.p11_kit), by=by, secret=True)
             )
             process = TokenProcess(
                 module,
@@ -139,6 +261,7 @@ class KeySession:
                 broken=bridge.broken,
             )
             self._token = Token(_OverBridge(self, process, bridge))
+            self._token.budget = self._budget
         return self._token
 
 

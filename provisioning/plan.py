@@ -15,7 +15,10 @@ from uuid import UUID
 
 from harness.errors import BadInput
 from provisioning.plan_enrollment import DpsPlan, EdgePlan, EstPlan, read_enrollment
+from provisioning.plan_keys import read_keys, read_profile, read_secrets
 from provisioning.plan_table import Table
+from provisioning.token_public import KeyProfile
+from provisioning.token_secrets import SecretProfile
 
 EXAMPLE = "first.toml"
 
@@ -26,8 +29,16 @@ class Plan:
 
     token_label: str
     pins: Path | None
-    """The operator's PIN file; None: random PINs, kept in this station's store."""
+    """The operator's PIN file; None: random PINs in this station's store, unless the next two say
+    otherwise."""
+    pin_command: tuple[str, ...] | None
+    """A program that prints the PIN file."""
+    pin_hsm: str | None
+    """The factory's token with the secret that PINs are derived from."""
     key_purpose: str
+    key_profile: KeyProfile
+    keys: Mapping[str, KeyProfile | SecretProfile]
+    """More keys of the box's, by purpose."""
     validity_days: int | None
     """None: without end, 99991231235959Z."""
     enclave: Path | None
@@ -74,15 +85,16 @@ def parse_plan(text: bytes, *, where: str, beside: Path) -> Plan:
         raise BadInput(
             where=where, key="the file", value=str(problem), expected="a TOML document"
         ) from problem
-    known = (*_TABLES, "enrollment", "iotedge")
+    known = (*_TABLES, "secrets", "keys", "enrollment", "iotedge")
     for name in found:
         if name not in known:
             expected = "no such table; known are " + ", ".join(known)
             raise BadInput(where=where, key=f"[{name}]", value=found[name], expected=expected)
     tables = {name: Table(where, name, found.get(name, {}), keys) for name, keys in _TABLES.items()}
     token, key, certificate = tables["token"], tables["key"], tables["certificate"]
-    secrets, enclave, integrity = tables["secrets"], tables["enclave"], tables["integrity"]
-    key.text("profile", r"ec-p256", "ec-p256, the one profile there is")
+    enclave, integrity = tables["enclave"], tables["integrity"]
+    pins = read_secrets(found.get("secrets", {}), where, beside)
+    purpose = key.text("purpose", r"[a-z0-9-]{1,32}", "1 to 32 of a-z, 0-9 and -")
     source = enclave.text("source", r".+", '"sample" or the path of a .ta file')
     uuid = enclave.optional("uuid", _UUID, "a UUID in lower case")
     if source != "sample" and uuid is None:
@@ -90,7 +102,6 @@ def parse_plan(text: bytes, *, where: str, beside: Path) -> Plan:
     if source == "sample" and uuid is not None:
         raise enclave.wrong("uuid", uuid, 'no uuid beside source = "sample"')
     golden = integrity.text("golden", r"firmware|[0-9a-f]{64}", '"firmware" or 64 hex digits')
-    pins = secrets.text("source", r".+", '"generate" or the path of a file with PINs')
     est, dps, edge = read_enrollment(found, where, beside)
     return Plan(
         est=est,
@@ -98,8 +109,12 @@ def parse_plan(text: bytes, *, where: str, beside: Path) -> Plan:
         edge=edge,
         beside=beside,
         token_label=token.text("label", r"[ -~]{1,32}", "1 to 32 printable ASCII characters"),
-        pins=None if pins == "generate" else beside / Path(pins).expanduser(),
-        key_purpose=key.text("purpose", r"[a-z0-9-]{1,32}", "1 to 32 of a-z, 0-9 and -"),
+        pins=pins.file,
+        pin_command=pins.command,
+        pin_hsm=pins.hsm,
+        key_purpose=purpose,
+        key_profile=read_profile(found.get("key", {}).get("profile"), where),
+        keys=read_keys(found.get("keys", {}), where, purpose),
         validity_days=certificate.days("validity_days"),
         enclave=None if source == "sample" else beside / Path(source).expanduser(),
         enclave_uuid=UUID(uuid) if uuid else None,
@@ -111,7 +126,6 @@ def parse_plan(text: bytes, *, where: str, beside: Path) -> Plan:
 _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _TABLES: Mapping[str, tuple[str, ...]] = {
     "token": ("label",),
-    "secrets": ("source",),
     "key": ("purpose", "profile"),
     "certificate": ("validity_days",),
     "enclave": ("source", "uuid"),

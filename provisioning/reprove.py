@@ -122,7 +122,7 @@ def reprove(
         if reboot:
             target.require(Capability.POWER)
             tell(_made("reboot", lambda: _rebooted(target)))
-        box = stack.enter_context(TrustBox(target))
+        box = stack.enter_context(TrustBox(target, budget=station.pin_budget))
         work = Work(
             box=box,
             plan=plan,

@@ -20,6 +20,7 @@ from provisioning.enrolling import dps_device, judge_of, serving_path
 from provisioning.http_box import box_connector, station_address
 from provisioning.http_client import Http
 from provisioning.iotedge import CONFIG_PATH, IotEdge
+from provisioning.key_rotation import generations, in_use
 from provisioning.local_services import ServiceFiles, listening_at
 from provisioning.plan import Plan
 from provisioning.record import value
@@ -74,9 +75,9 @@ def pin_counters(work: Work, by: Deadline) -> str:
 
 def key(work: Work, by: Deadline) -> str:
     """Found by its CKA_ID, with the public half that the record has."""
-    work.pins = known_pins(work)
+    work.pins = known_pins(work, by=by)
     work.box.keys.login(work.plan.token_label, work.pins.user, by=by)
-    work.key = work.box.keys.find(work.plan.key_purpose, by=by)
+    work.key = in_use(generations(work.box.keys, work.plan.key_purpose, by=by))
     if work.key is None:
         raise IntegrityFailure(f"the token holds no key {work.plan.key_purpose} of this box")
     _same(work, "key", "cka_id", work.key.id.hex(), "its CKA_ID")

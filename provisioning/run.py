@@ -88,7 +88,7 @@ def provision(
     reports = []
     with ExitStack() as stack:
         stack.enter_context(alone_with(directory, target.serial))
-        box = stack.enter_context(TrustBox(target))
+        box = stack.enter_context(TrustBox(target, budget=station.pin_budget))
         work = Work(
             box=box,
             plan=plan,

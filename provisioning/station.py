@@ -6,6 +6,7 @@
         ca/                        the CA's settings, certificates, CRLs, index (authority_files)
         hsm/ hsm-root/             SoftHSM2's tokens with the CA's keys, where no HSM is named
         pins/<serial>-<TEE UUID>.toml    0600
+        pins/budget/               how many wrong PINs each token was given (pin_budget)
         records/<serial>/          record.json, journal.jsonl, device.pem, chain.pem, root.pem
 """
 
@@ -24,6 +25,7 @@ from harness.deadline import Deadline
 from harness.errors import Misuse
 from provisioning.authority import Authority
 from provisioning.authority_open import StationCa
+from provisioning.pin_budget import PinBudget
 from provisioning.private_files import private_directory
 
 
@@ -41,6 +43,11 @@ class Station:
     def pins(self, serial: str, tee_uuid: UUID) -> Path:
         """The file of one token's PINs. Another TEE behind the same serial is another token."""
         return self.state / "pins" / f"{serial}-{tee_uuid}.toml"
+
+    @property
+    def pin_budget(self) -> PinBudget:
+        """This station's count of wrong PINs, for every token that it meets."""
+        return PinBudget(self.state / "pins" / "budget")
 
     def records(self, serial: str) -> Path:
         return self.state / "records" / serial

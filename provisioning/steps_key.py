@@ -6,14 +6,21 @@ from pathlib import Path
 
 from harness.deadline import Deadline
 from harness.errors import IntegrityFailure, Misuse
+from provisioning.key_rotation import generations, in_use
+from provisioning.pin_sources import DerivedPins, PinCommand, PinSource
 from provisioning.pins import Pins
-from provisioning.record import asserted, intended, observed
+from provisioning.record import Fact, asserted, intended, observed, value
+from provisioning.token_public import KeyPair
+from provisioning.token_secrets import SecretKey, SecretProfile
 from provisioning.token_state import TokenFlags
 from provisioning.work import Work, need
 
 
-def known_pins(work: Work) -> Pins:
-    """The PINs that this station has for the box's token. Raises BadInput when it has none."""
+def known_pins(work: Work, *, by: Deadline) -> Pins:
+    """The PINs of the box's token, as the plan says. Raises BadInput when there are none."""
+    if (source := pin_source(work)) is not None:
+        uuid = need(work.tee_uuid, "the TEE UUID")
+        return source.pins(work.box.target.serial, uuid, by=by)
     return Pins.read(TokenStep.file(work))
 
 
@@ -26,8 +33,8 @@ class TokenStep:
         label = work.plan.token_label
         state = work.box.keys.state(label, by=by)
         file = self.file(work)
-        if work.plan.pins is not None or file.exists():
-            work.pins = Pins.read(file)
+        if pin_source(work) or work.plan.pins is not None or file.exists():
+            work.pins = known_pins(work, by=by)
         elif state is not None:
             raise Misuse(
                 f"the token {label} of {work.box.target.serial} was initialised before, and this"
@@ -67,36 +74,58 @@ class TokenStep:
         return "opens with its PIN"
 
 
+def pin_source(work: Work) -> PinSource | None:
+    """What the plan takes PINs from, other than a file."""
+    if work.plan.pin_command is not None:
+        return PinCommand(work.plan.pin_command)
+    return DerivedPins(work.plan.pin_hsm, work.station.state) if work.plan.pin_hsm else None
+
+
 class KeyStep:
     """The device key, made inside the token."""
 
-    name, doing, seconds = "key", "making the device key inside the TEE", 120.0
+    name, doing, seconds = "key", "making the device key inside the TEE", 300.0
 
     def probe(self, work: Work, by: Deadline) -> str | None:
-        work.key = work.box.keys.find(work.plan.key_purpose, by=by)
+        work.key = in_use(generations(work.box.keys, work.plan.key_purpose, by=by))
         return None if work.key is None else f"{self._described(work)} is in the token"
 
     def act(self, work: Work, by: Deadline) -> None:
-        work.box.keys.generate(work.plan.key_purpose, by=by)
+        plan = work.plan
+        made, _ = work.box.keys.generate(plan.key_purpose, plan.key_profile, by=by)
+        work.note("key", template=intended(made.template))
 
     def confirm(self, work: Work, by: Deadline) -> str:
-        work.key = work.box.keys.find(work.plan.key_purpose, by=by)
+        work.key = in_use(generations(work.box.keys, work.plan.key_purpose, by=by))
         if work.key is None:
             raise IntegrityFailure("the token does not show the key that it has just generated")
         return f"{self._described(work)} generated in the token"
 
     @staticmethod
     def _described(work: Work) -> str:
-        key = need(work.key, "the key")
+        key, wanted = need(work.key, "the key"), work.plan.key_profile
+        if key.profile is not wanted:
+            raise IntegrityFailure(
+                f"key {work.plan.key_purpose} of {work.box.target.serial} is {key.profile.value},"
+                f" and the plan wants {wanted.value}",
+                hint="Give the key another purpose in the plan, or rotate it: trustbox keys rotate."
+                " Nothing was changed.",
+            )
+        if "template" not in work.facts.get("key", {}):
+            # Only who made the key knows: an earlier run's record says it.
+            same = value(work.earlier, "key", "cka_id") == key.id.hex()
+            work.note(
+                "key", template=intended(value(work.earlier, "key", "template") if same else None)
+            )
         work.note(
             "key",
             purpose=intended(work.plan.key_purpose),
-            algorithm=observed("EC P-256"),
+            algorithm=observed(key.profile.value),
             cka_id=asserted(key.id.hex()),
             label=asserted(key.label),
             spki_sha256=asserted(key.spki_sha256),
         )
-        return f"EC P-256 key {work.plan.key_purpose} ({key.spki_sha256[:16]}…)"
+        return f"{key.profile.value} key {work.plan.key_purpose} ({key.spki_sha256[:16]}…)"
 
 
 class KeyProofStep:
@@ -105,7 +134,8 @@ class KeyProofStep:
     name, doing, seconds = "key-proof", "having the key prove itself", 120.0
 
     def look(self, work: Work, by: Deadline) -> str:
-        found = work.box.keys.evidence(need(work.key, "the key"), by=by)
+        key = need(work.key, "the key")
+        found = work.box.keys.evidence(key, by=by)
         work.key_evidence = found
         work.note(
             "key",
@@ -116,7 +146,9 @@ class KeyProofStep:
             challenge=observed(found.challenge.hex()),
             signature=observed(found.signature.hex()),
             signature_verified=observed(found.answered),
-            spki=asserted(found.key.spki.hex()),
+            spki=asserted(key.spki.hex()),
+            verdict=observed(found.verdict.value),
+            ta_file_sha256=asserted(found.code.ta_file_sha256),
             module=intended(found.module),
             module_sha256=asserted(found.module_sha256),
         )
@@ -126,3 +158,54 @@ class KeyProofStep:
                 hint="; ".join(faults[1:]),
             )
         return "the key signed a fresh challenge, and the token withholds its value"
+
+
+class MoreKeysStep:
+    """The plan's other keys, each with fresh evidence on every run."""
+
+    name, doing, seconds = "keys", "making the plan's other keys", 300.0
+
+    def probe(self, work: Work, by: Deadline) -> str | None:
+        if not work.plan.keys:
+            return "the plan asks for no other keys"
+        if any(self._found(work, purpose, by) is None for purpose in work.plan.keys):
+            return None
+        return f"{self._proven(work, by)} are in the token"
+
+    def act(self, work: Work, by: Deadline) -> None:
+        for purpose, profile in work.plan.keys.items():
+            if isinstance(profile, SecretProfile):
+                work.box.keys.generate_secret(purpose, profile, by=by)
+            else:
+                work.box.keys.generate(purpose, profile, by=by)
+
+    def confirm(self, work: Work, by: Deadline) -> str:
+        return f"{self._proven(work, by)} made in the token"
+
+    @staticmethod
+    def _found(work: Work, purpose: str, by: Deadline) -> KeyPair | SecretKey | None:
+        if isinstance(work.plan.keys[purpose], SecretProfile):
+            return work.box.keys.find_secret(purpose, by=by)
+        return work.box.keys.find(purpose, by=by)
+
+    def _proven(self, work: Work, by: Deadline) -> str:
+        facts: dict[str, Fact] = {}
+        code = work.box.keys.code(by=by)
+        for purpose, profile in work.plan.keys.items():
+            key = self._found(work, purpose, by)
+            if key is None or key.profile is not profile:
+                there = key.profile.value if key else "not there"
+                raise IntegrityFailure(
+                    f"key {purpose} of {work.box.target.serial} is {there}, and the plan wants"
+                    f" {profile.value}"
+                )
+            found = work.box.keys.evidence(key, code=code, by=by)
+            facts[purpose] = observed(found.to_dict())
+            if faults := found.faults():
+                raise IntegrityFailure(
+                    f"key {purpose} of {work.box.target.serial} is {found.verdict.value}:"
+                    f" {faults[0]}",
+                    hint="; ".join(faults[1:]),
+                )
+        work.note("keys", **facts)
+        return ", ".join(f"{purpose} ({p.value})" for purpose, p in work.plan.keys.items())

@@ -16,14 +16,17 @@ from pkcs11.util.ec import encode_named_curve_parameters
 
 from provisioning.token_ckr import RefusedCall, ckr_name
 from provisioning.token_init import init_token
+from provisioning.token_objects import ObjectCalls, named_template
 from provisioning.token_protocol import Malformed
 
 _KINDS = {
     "private": ObjectClass.PRIVATE_KEY,
     "public": ObjectClass.PUBLIC_KEY,
     "certificate": ObjectClass.CERTIFICATE,
+    "secret": ObjectClass.SECRET_KEY,
 }
 _KEYS = {KeyType.EC: "ec", KeyType.RSA: "rsa", KeyType.EC_EDWARDS: "ed25519"}
+_SECRETS = {KeyType.AES: "aes", KeyType.GENERIC_SECRET: "hmac"}
 _POINT = {"point": Attribute.EC_POINT, "curve": Attribute.EC_PARAMS}
 _PUBLIC = {
     "ec": _POINT,
@@ -62,14 +65,17 @@ class TokenCalls:
             "sign": self.sign,
             "store_certificate": self.store_certificate,
             "destroy": self.destroy,
+            "mechanisms": self.mechanisms,
+            "set_pin": self.set_pin,
+            **ObjectCalls(self._open_session, self._objects, self._one).verbs(),
         }
 
     def slots(self) -> list[dict[str, object]]:
         return [self._described(slot) for slot in self._library.get_slots(token_present=True)]
 
-    def init_token(self, slot: int, label: str, so_pin: bytes) -> None:
-        """Refuses an initialised token whatever the caller believes: the call would wipe it."""
-        if self._slot(slot).get_token().flags & pkcs11.TokenFlag.TOKEN_INITIALIZED:
+    def init_token(self, slot: int, label: str, so_pin: bytes, wipe: bool = False) -> None:
+        """Without ``wipe`` refuses an initialised token whatever the caller believes."""
+        if not wipe and self._slot(slot).get_token().flags & pkcs11.TokenFlag.TOKEN_INITIALIZED:
             raise Malformed("the token is initialised already")
         self._session = None
         self._library.finalize()
@@ -92,6 +98,18 @@ class TokenCalls:
         finally:
             session.close()
 
+    def set_pin(self, slot: int, who: str, old: bytes, new: bytes) -> None:
+        """C_SetPIN by the user or the SO, logged in with the old PIN; ends the session."""
+        token = self._slot(slot).get_token()
+        if not token.flags & pkcs11.TokenFlag.TOKEN_INITIALIZED:
+            raise Malformed("the token is not initialised")
+        self.logout()
+        session = self._opened(token, **{"so_pin" if who == "so" else "user_pin": old.decode()})
+        try:
+            session.set_pin(old.decode(), new.decode())
+        finally:
+            session.close()
+
     def login(self, slot: int, pin: bytes) -> None:
         token = self._slot(slot).get_token()
         self.logout()
@@ -101,6 +119,10 @@ class TokenCalls:
         if self._session is not None:
             session, self._session = self._session, None
             session.close()
+
+    def mechanisms(self, slot: int) -> list[int]:
+        """Those that reach us: p11-kit leaves out what it cannot carry."""
+        return sorted(int(one) for one in self._slot(slot).get_mechanisms())
 
     def objects(self, id: bytes | None = None) -> list[dict[str, object]]:
         """All objects that the session sees, or those of one CKA_ID."""
@@ -113,6 +135,9 @@ class TokenCalls:
             if kind:
                 entry["id"] = bytes(item[Attribute.ID])
                 entry["label"] = str(item[Attribute.LABEL])
+            if kind == "secret":
+                entry["bits"] = 8 * int(item[Attribute.VALUE_LEN])
+                entry["key"] = _SECRETS.get(item[Attribute.KEY_TYPE], "other")
             if kind == "public":
                 entry["key"] = _KEYS.get(item[Attribute.KEY_TYPE], "other")
                 for name, attribute in _PUBLIC.get(str(entry["key"]), {}).items():
@@ -123,9 +148,15 @@ class TokenCalls:
         return found
 
     def generate(
-        self, id: bytes, label: str, kind: str = "ec", curve: str = "secp256r1", bits: int = 0
+        self,
+        id: bytes,
+        label: str,
+        template: dict[str, bool],
+        kind: str = "ec",
+        curve: str = "secp256r1",
+        bits: int = 0,
     ) -> None:
-        """A pair made in the token, its private part never to leave it."""
+        """A pair made in the token; ``template`` is of its private half."""
         session, arguments = self._open_session(), list[object]()
         if kind == "rsa":
             maker, arguments = session, [KeyType.RSA, bits]
@@ -142,12 +173,7 @@ class TokenCalls:
             store=True,
             capabilities=MechanismFlag.SIGN | MechanismFlag.VERIFY,
             public_template={Attribute.MODIFIABLE: False},
-            private_template={
-                Attribute.PRIVATE: True,
-                Attribute.SENSITIVE: True,
-                Attribute.EXTRACTABLE: False,
-                Attribute.MODIFIABLE: False,
-            },
+            private_template=named_template(template),
         )
 
     def attributes(self, kind: str, id: bytes, names: list[str]) -> dict[str, object]:
@@ -158,6 +184,9 @@ class TokenCalls:
                 found[name] = item[Attribute[name]]
             except pkcs11.PKCS11Error as problem:
                 found[name] = {"ckr": ckr_name(problem)}
+            except ValueError:
+                # A number without a name, such as CK_UNAVAILABLE_INFORMATION: no mechanism.
+                found[name] = None
         return found
 
     def set_true(self, kind: str, id: bytes, name: str) -> None:

@@ -148,8 +148,10 @@ def signing_key(token: Token, pair: KeyPair, *, by: Deadline) -> SigningKey:
     return TokenKey(token, pair, by=by)
 
 
-def answers(token: Token, pair: KeyPair, challenge: bytes, *, by: Deadline) -> bool:
-    """Whether the private half in the token signs a challenge so that the public half agrees."""
+def prove(token: Token, pair: KeyPair, challenge: bytes, *, by: Deadline) -> tuple[bytes, bool]:
+    """Have the private half in the token sign a challenge: the signature (over its SHA-256; ECDSA
+    as DER, PKCS #1 v1.5 or Ed25519), and whether it verifies here with the public half.
+    """
     key, digest = signing_key(token, pair, by=by), hashlib.sha256(challenge).digest()
     if isinstance(key, TokenKey):
         signature = key.sign(challenge, ec.ECDSA(hashes.SHA256()))
@@ -157,7 +159,12 @@ def answers(token: Token, pair: KeyPair, challenge: bytes, *, by: Deadline) -> b
         signature = key.sign(challenge, padding.PKCS1v15(), hashes.SHA256())
     else:
         signature = key.sign(digest)
-    return verifies(pair.public_key, signature, digest)
+    return signature, verifies(pair.public_key, signature, digest)
+
+
+def answers(token: Token, pair: KeyPair, challenge: bytes, *, by: Deadline) -> bool:
+    """Whether the private half in the token signs a challenge so that the public half agrees."""
+    return prove(token, pair, challenge, by=by)[1]
 
 
 def _wrong_kind(pair: KeyPair) -> Misuse:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from asn1crypto import core
@@ -66,6 +66,8 @@ class KeyPair:
     id: bytes
     label: str
     public_key: PublicKey
+    template: str | None = field(default=None, compare=False)
+    """The template that it was made with just now; None for one that was found."""
 
     @property
     def profile(self) -> KeyProfile:

@@ -53,6 +53,28 @@ class TokenState:
     def has_user_pin(self) -> bool:
         return TokenFlags.USER_PIN_INITIALIZED in self.flags
 
+    @property
+    def told_flags(self) -> tuple[str, ...]:
+        """The flags of an initialised token in words, as ``user-pin-final-try``."""
+        if not self.initialised:
+            return ()
+        return tuple(
+            (flag.name or "").lower().replace("_", "-") for flag in TokenFlags if flag in self.flags
+        )
+
+    def to_dict(self) -> dict[str, object]:
+        """For JSON."""
+        return {
+            "slot": self.slot,
+            "label": self.label or None,
+            "serial": self.serial,
+            "manufacturer": self.manufacturer,
+            "model": self.model,
+            "initialised": self.initialised,
+            "flags": list(self.told_flags),
+            "tee_uuid": str(self.tee_uuid) if self.tee_uuid else None,
+        }
+
     @classmethod
     def parse(cls, found: object) -> TokenState:
         """From the worker's answer. Raises BadFrame when a field lacks or has another form."""

@@ -27,19 +27,22 @@ if TYPE_CHECKING:
     from provisioning.info import InfoSession
     from provisioning.integrity import IntegritySession
     from provisioning.keys import KeySession
+    from provisioning.pin_budget import PinBudget
 
 
 class TrustBox:
     """One box. Not for two threads at once."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, *, budget: PinBudget | None = None) -> None:
+        """``budget``: this station's count of wrong PINs, for ``keys``."""
         self.target = target
+        self._budget = budget
 
     @cached_property
     def keys(self) -> KeySession:
         from provisioning.keys import KeySession
 
-        return KeySession(self.target)
+        return KeySession(self.target, budget=self._budget)
 
     @cached_property
     def identity(self) -> IdentitySession:

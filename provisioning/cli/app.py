@@ -18,6 +18,7 @@ from provisioning.cli import (
     console,
     enroll,
     factory,
+    keys,
     look,
     plans,
     provision,
@@ -51,6 +52,7 @@ def build() -> typer.Typer:
     app.command("console")(console.console)
     app.add_typer(bench.app, name="bench")
     app.add_typer(boot.app, name="boot")
+    app.add_typer(keys.app, name="keys")
     app.add_typer(plans.app, name="plan")
     app.add_typer(ca.app, name="ca")
     app.add_typer(ta.app, name="ta")

@@ -14,12 +14,13 @@ import pytest
 from harness.deadline import Deadline
 from harness.errors import DeadlineExpired, DeviceRefused, LinkLost, Misuse, TokenRefused
 from harness.secret import Secret
-from provisioning.key_evidence import examine
+from provisioning.key_evidence import TokenCode, examine
 from provisioning.token import Token, verifies
 from provisioning.token_state import TokenFlags
 from tests.links.remote_token import Remote
 
 SO, USER = Secret(b"so-pin-71250"), Secret(b"user-pin-38461")
+CODE = TokenCode("m", "")
 
 
 @pytest.fixture
@@ -148,7 +149,7 @@ def test_public_key_left_by_a_power_cut_is_replaced(token: Token, by: Deadline) 
 
 def test_two_keys_of_one_id_are_refused(remote: Remote, token: Token, by: Deadline) -> None:
     token.ensure(b"k", "k", by=by)
-    remote.process.call("generate", doing="a second one", by=by, id=b"k", label="k")
+    remote.process.call("generate", doing="a second one", by=by, id=b"k", label="k", template={})
 
     with pytest.raises(DeviceRefused, match="2 private and 2 public"):
         token.ensure(b"k", "k", by=by)
@@ -167,7 +168,7 @@ def test_signing_with_an_erased_key_is_refused(token: Token, by: Deadline) -> No
 def test_evidence_of_a_good_key_has_no_fault(token: Token, by: Deadline) -> None:
     pair, _ = token.ensure(b"k", "k", by=by)
 
-    evidence = examine(token, pair, module="m", module_sha256="", tee_uuid=None, by=by)
+    evidence = examine(token, pair, code=CODE, state=None, by=by)
 
     assert evidence.faults() == ()
     assert evidence.probes[0].answer == "CKR_ATTRIBUTE_SENSITIVE"
@@ -176,9 +177,7 @@ def test_evidence_of_a_good_key_has_no_fault(token: Token, by: Deadline) -> None
 def test_each_evidence_has_a_challenge_of_its_own(token: Token, by: Deadline) -> None:
     pair, _ = token.ensure(b"k", "k", by=by)
 
-    first, second = (
-        examine(token, pair, module="m", module_sha256="", tee_uuid=None, by=by) for _ in range(2)
-    )
+    first, second = (examine(token, pair, code=CODE, state=None, by=by) for _ in range(2))
 
     assert first.challenge != second.challenge
 

@@ -44,7 +44,7 @@ def test_paths_are_relative_to_the_plan() -> None:
         pytest.param('"trustbox"', '"%s"' % ("x" * 33), "token.label", id="long-label"),
         pytest.param('"trustbox"', '"box "', "token.label", id="blank-after-label"),
         pytest.param('"trustbox"', '""', "token.label", id="empty-label"),
-        pytest.param('"ec-p256"', '"rsa"', "key.profile", id="unknown-profile"),
+        pytest.param('profile = "ec-p256"', 'profile = "rsa"', "key.profile", id="unknown-profile"),
         pytest.param('"device-id"', '"../x"', "key.purpose", id="purpose-as-path"),
         pytest.param('= "firmware"', '= "abcd"', "integrity.golden", id="short-golden"),
         pytest.param('= "sample"', '= "my.ta"', "enclave.uuid", id="file-without-uuid"),

@@ -1,0 +1,114 @@
+"""Options of the key commands, and the token that they name, opened and logged in to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.deadline import Deadline
+from harness.errors import Misuse
+from harness.target import Target
+from provisioning.cli.options import opened, to_stderr
+from provisioning.keys import KeySession
+from provisioning.pins import Pins
+from provisioning.station import Station
+from provisioning.token_state import TokenState
+from provisioning.trustbox import TrustBox
+
+KEY_SECONDS = 300.0
+
+TokenLabel = Annotated[
+    str | None,
+    typer.Option("--token", help="The token's label; default: the one that is initialised."),
+]
+PinsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--pins",
+        help="TOML file (mode 0600) with so_pin and user_pin; default: what this station kept.",
+    ),
+]
+StateDirectory = Annotated[
+    Path | None, typer.Option("--state", help="Where this station keeps CA, PINs and records.")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What the options say: which box, which of its tokens, and where its PINs are."""
+
+    target: str
+    serial: str | None
+    config: Path | None
+    token: str | None
+    pins: Path | None
+    state: Path | None
+    lasting: str | None = None
+
+    @property
+    def station(self) -> Station:
+        return Station(self.state.absolute()) if self.state else Station.default()
+
+    @contextmanager
+    def box(self) -> Iterator[TrustBox]:
+        with (
+            opened(
+                self.target, self.serial, self.config, progress=to_stderr, lasting=self.lasting
+            ) as target,
+            TrustBox(target, budget=self.station.pin_budget) as box,
+        ):
+            yield box
+
+    def find(self, keys: KeySession, target: Target, *, by: Deadline) -> TokenState:
+        """The token that is meant. Raises Misuse, naming those there are."""
+        there = [state for state in keys.tokens(by=by) if state.initialised]
+        meant = [state for state in there if self.token in (None, state.label)]
+        if len(meant) == 1:
+            return meant[0]
+        labels = ", ".join(repr(state.label) for state in there) or "none"
+        if self.token is not None:
+            what = f"{len(meant)} tokens" if meant else "no token"
+            raise Misuse(f"{what} of {target.serial} labelled {self.token}; there are: {labels}")
+        if not there:
+            raise Misuse(
+                f"no token of {target.serial} is initialised",
+                hint="trustbox provision initialises one.",
+            )
+        raise Misuse(
+            f"{target.serial} has {len(there)} tokens: {labels}", hint="Name one with --token."
+        )
+
+    def known(self, target: Target, state: TokenState) -> Pins | None:
+        """The token's PINs, from the named file or this station's store; None: nobody knows."""
+        if self.pins is not None:
+            return Pins.read(self.pins)
+        if state.tee_uuid is None:
+            return None
+        file = self.station.pins(target.serial, state.tee_uuid)
+        return Pins.read(file) if file.exists() else None
+
+    def kept(self, target: Target, state: TokenState) -> Path:
+        """The file in which this station keeps the token's PINs. Raises Misuse when it has none."""
+        file = self.station.pins(target.serial, state.tee_uuid) if state.tee_uuid else None
+        if file is None or not file.exists():
+            raise Misuse(
+                f"this station keeps no PINs of the token {state.label} of {target.serial}",
+                hint="For PINs in a file of yours: --pins FILE --new-pins FILE.",
+            )
+        return file
+
+    def log_in(self, keys: KeySession, target: Target, *, by: Deadline) -> TokenState:
+        """Find the token and log in to it. Raises Misuse when its PIN is not known here."""
+        state = self.find(keys, target, by=by)
+        known = self.known(target, state)
+        if known is None:
+            raise Misuse(
+                f"this station has no PIN for the token {state.label} of {target.serial}",
+                hint="Name the file with its PINs: --pins FILE (so_pin and user_pin, mode 0600).",
+            )
+        return keys.login(state.label, known.user, serial=state.serial, by=by)

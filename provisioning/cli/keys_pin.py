@@ -1,0 +1,135 @@
+"""``trustbox keys pin``: the PINs of a box's token, and how many tries are left."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.deadline import Deadline
+from harness.errors import Misuse
+from provisioning.cli.keys_options import (
+    KEY_SECONDS,
+    Chosen,
+    PinsFile,
+    StateDirectory,
+    TokenLabel,
+)
+from provisioning.cli.options import AsJson, Serial, TargetName, TargetsFile, to_stderr
+from provisioning.pin_budget import MOST, Role
+from provisioning.pin_change import change_kept_pins, of
+from provisioning.pins import Pins
+
+app = typer.Typer(help="PINs of a box's token. A PIN is never on a command line.")
+
+_BOTH: tuple[Role, ...] = ("user", "so")
+So = Annotated[bool, typer.Option("--so", help="The security officer's PIN instead of the user's.")]
+
+
+@app.command()
+def status(
+    target: TargetName = "emulator",
+    serial: Serial = None,
+    config: TargetsFile = None,
+    token: TokenLabel = None,
+    state: StateDirectory = None,
+    as_json: AsJson = False,
+) -> None:
+    """What the token says about its PINs, and how many wrong ones this station gave it.
+
+    Tries no PIN. A token that is locked, or has one try left, is left to a person.
+    """
+    chosen = Chosen(target, serial, config, token, None, state)
+    with chosen.box() as box:
+        found = chosen.find(box.keys, box.target, by=Deadline.after(KEY_SECONDS))
+        budget = chosen.station.pin_budget
+        failures = {role: budget.failures(found, role) for role in _BOTH}
+        if as_json:
+            typer.echo(json.dumps({**found.to_dict(), "own_failures": failures, "most": MOST}))
+            return
+        typer.echo(f"{found.label} of {box.target.serial}: {', '.join(found.told_flags)}")
+        for role in _BOTH:
+            typer.echo(f"{role:4} wrong PINs from this station: {failures[role]} of {MOST}")
+
+
+@app.command()
+def change(
+    target: TargetName = "emulator",
+    serial: Serial = None,
+    config: TargetsFile = None,
+    token: TokenLabel = None,
+    pins: PinsFile = None,
+    new_pins: Annotated[
+        Path | None, typer.Option(help="With --pins: the file (mode 0600) with the new PINs.")
+    ] = None,
+    so: So = False,
+    state: StateDirectory = None,
+) -> None:
+    """Give the token another user PIN (or, with --so, another SO PIN).
+
+    Without --pins: a new random one, kept by this station, on the disk before the token gets it. If
+    that is cut short, run the same again.
+    """
+    role: Role = "so" if so else "user"
+    if (pins is None) != (new_pins is None):
+        raise Misuse("--pins and --new-pins go together: this station keeps no copy of your files")
+    chosen = Chosen(target, serial, config, token, pins, state)
+    with chosen.box() as box:
+        by = Deadline.after(KEY_SECONDS)
+        found = chosen.find(box.keys, box.target, by=by)
+        if pins is not None and new_pins is not None:
+            old, new = of(Pins.read(pins), role), of(Pins.read(new_pins), role)
+            box.keys.change_pin(found.label, role, old, new, serial=found.serial, by=by)
+        else:
+            file = chosen.kept(box.target, found)
+            change_kept_pins(box.keys, found, file, (role,), by=by)
+        to_stderr(f"{found.label} of {box.target.serial} has another {role} PIN")
+
+
+@app.command()
+def unblock(
+    target: TargetName = "emulator",
+    serial: Serial = None,
+    config: TargetsFile = None,
+    token: TokenLabel = None,
+    pins: PinsFile = None,
+    state: StateDirectory = None,
+) -> None:
+    """Set the user PIN anew by the SO: the one that is known here. Also for a locked one.
+
+    Keys stay. Uses the SO PIN, and never when one of its tries is left.
+    """
+    chosen = Chosen(target, serial, config, token, pins, state)
+    with chosen.box() as box:
+        by = Deadline.after(KEY_SECONDS)
+        found = chosen.find(box.keys, box.target, by=by)
+        known = chosen.known(box.target, found)
+        if known is None:
+            raise Misuse(
+                f"this station has no PINs for the token {found.label}", hint="Name them: --pins."
+            )
+        box.keys.token.reset_user_pin(found.label, known.so, known.user, serial=found.serial, by=by)
+        to_stderr(f"{found.label} of {box.target.serial} opens with its user PIN again")
+
+
+@app.command("forget-failures")
+def forget_failures(
+    target: TargetName = "emulator",
+    serial: Serial = None,
+    config: TargetsFile = None,
+    token: TokenLabel = None,
+    so: So = False,
+    state: StateDirectory = None,
+) -> None:
+    """Say that the PIN is right now: this station's count of wrong ones begins anew.
+
+    The token's own count is the token's; it is looked at before every try.
+    """
+    role: Role = "so" if so else "user"
+    chosen = Chosen(target, serial, config, token, None, state)
+    with chosen.box() as box:
+        found = chosen.find(box.keys, box.target, by=Deadline.after(KEY_SECONDS))
+        chosen.station.pin_budget.forget(found, role)
+        to_stderr(f"{found.label} of {box.target.serial}: wrong {role} PINs forgotten")

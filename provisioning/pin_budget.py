@@ -1,0 +1,91 @@
+"""How many wrong PINs this station has given each token, kept over crashes and power cuts.
+
+A token counts too, but some do not tell, and OP-TEE's locks the SO PIN for good after seven. So a
+try is counted on the disk before it is made, and taken back only when the token accepted the PIN,
+or answered something that is not about the PIN. With ``MOST`` failures on record nothing is tried
+until a person says so.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from filelock import FileLock
+
+from harness.errors import BadInput, TokenRefused
+from provisioning.private_files import private_directory, write_durably
+from provisioning.token_state import TokenState
+
+MOST = 5
+"""Wrong PINs in a row, of OP-TEE's seven: two tries stay for a person."""
+
+Role = Literal["user", "so"]
+_ABOUT_THE_PIN = frozenset({"CKR_PIN_INCORRECT", "CKR_PIN_LOCKED", "CKR_PIN_EXPIRED"})
+
+
+@dataclass(frozen=True, slots=True)
+class PinBudget:
+    """One small file for each token and role below ``directory``."""
+
+    directory: Path
+
+    @contextmanager
+    def trying(self, token: TokenState, role: Role) -> Iterator[None]:
+        """Around the one call that gives the token a PIN. Raises TokenRefused, CKR_PIN_LOCKED,
+        before it when too many were wrong; the block is then not entered.
+        """
+        private_directory(self.directory)
+        file = self._file(token, role)
+        with FileLock(f"{file}.lock"):
+            failed = self.failures(token, role)
+            if failed >= MOST:
+                raise TokenRefused(
+                    f"giving token {token.label} its {role.upper() if role == 'so' else role} PIN",
+                    "CKR_PIN_LOCKED",
+                    hint=f"Not tried: this station has given it {failed} wrong ones in a row."
+                    " Find the right PIN, then: trustbox keys pin forget-failures.",
+                )
+            self._keep(file, failed + 1)
+            try:
+                yield
+            except TokenRefused as refused:
+                if refused.ckr not in _ABOUT_THE_PIN:
+                    self._keep(file, failed)
+                raise
+            self._keep(file, 0)
+
+    def failures(self, token: TokenState, role: Role) -> int:
+        """Wrong PINs in a row, and tries whose outcome nobody saw."""
+        file = self._file(token, role)
+        if not file.exists():
+            return 0
+        try:
+            found = json.loads(file.read_bytes()[:4096])["failures"]
+        except (ValueError, KeyError, TypeError):
+            found = None
+        if type(found) is not int or found < 0:
+            raise BadInput(
+                where=str(file), key="failures", value=found, expected="a count of wrong PINs"
+            )
+        return found
+
+    def forget(self, token: TokenState, role: Role) -> None:
+        """A person says that the PIN is right now."""
+        private_directory(self.directory)
+        self._keep(self._file(token, role), 0)
+
+    def _file(self, token: TokenState, role: Role) -> Path:
+        """OP-TEE's serial numbers are the slots' and the same on every box; its UUID is not."""
+        of = token.tee_uuid or token.model or "token"
+        named = re.sub(r"[^A-Za-z0-9.-]+", "_", f"{of}-{token.serial}-{role}")
+        return self.directory / f"{named}.json"
+
+    @staticmethod
+    def _keep(file: Path, failures: int) -> None:
+        write_durably(file, json.dumps({"failures": failures}).encode() + b"\n")

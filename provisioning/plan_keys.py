@@ -1,0 +1,109 @@
+"""The tables of a plan about keys and PINs: [secrets], [key] and [keys]. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import BadInput
+from provisioning.token_public import KeyProfile
+from provisioning.token_secrets import SecretProfile
+
+DEVICE_PROFILES = (
+    KeyProfile.EC_P256,
+    KeyProfile.EC_P384,
+    KeyProfile.RSA_2048,
+    KeyProfile.RSA_3072,
+)
+"""For the device key, which the factory's CA certifies (authority_policy.DEVICE)."""
+PROFILES: Mapping[str, KeyProfile | SecretProfile] = {
+    **{profile.value: profile for profile in (*DEVICE_PROFILES, KeyProfile.ED25519)},
+    SecretProfile.AES_256.value: SecretProfile.AES_256,
+}
+"""For any other key of the box's."""
+
+_PURPOSE = re.compile(r"[a-z0-9-]{1,32}")
+
+
+@dataclass(frozen=True, slots=True)
+class PinsFrom:
+    """Where a plan takes PINs from; all None: random ones, kept by the station."""
+
+    file: Path | None = None
+    command: tuple[str, ...] | None = None
+    """Words of a program; ``{serial}`` and ``{tee_uuid}`` stand for the box's."""
+    hsm: str | None = None
+    """The HSM's token with the secret to derive from: ``softhsm:line`` or a ``pkcs11:`` URI."""
+
+
+def read_secrets(found: object, where: str, beside: Path) -> PinsFrom:
+    """The table [secrets]. Raises BadInput."""
+    table = _table(found, "secrets", where, ("source", "command", "hsm"))
+    source = table.get("source")
+    if not isinstance(source, str) or not source or source != source.strip():
+        expected = '"generate", "command", "derived" or the path of a file with PINs'
+        raise BadInput(where=where, key="secrets.source", value=source, expected=expected)
+    command, hsm = table.get("command"), table.get("hsm")
+    for name, value, of in (("command", command, "command"), ("hsm", hsm, "derived")):
+        if value is not None and source != of:
+            expected = f'no {name} beside another source than "{of}"'
+            raise BadInput(where=where, key=f"secrets.{name}", value=value, expected=expected)
+    if source == "command":
+        if not _words(command):
+            expected = 'a list of words: ["/path/to/program", "{serial}"]'
+            raise BadInput(where=where, key="secrets.command", value=command, expected=expected)
+        return PinsFrom(command=tuple(command) if isinstance(command, list) else None)
+    if source == "derived":
+        if not isinstance(hsm, str) or not hsm.startswith(("softhsm:", "pkcs11:")):
+            expected = "softhsm:line, or a pkcs11: URI of the HSM's token"
+            shown = hsm if not isinstance(hsm, str) else "(another text)"
+            raise BadInput(where=where, key="secrets.hsm", value=shown, expected=expected)
+        return PinsFrom(hsm=hsm)
+    return PinsFrom(file=None if source == "generate" else beside / Path(source).expanduser())
+
+
+def read_profile(found: object, where: str) -> KeyProfile:
+    """The value of key.profile. Raises BadInput."""
+    for profile in DEVICE_PROFILES:
+        if found == profile.value:
+            return profile
+    expected = "one of " + ", ".join(profile.value for profile in DEVICE_PROFILES)
+    raise BadInput(where=where, key="key.profile", value=found, expected=expected)
+
+
+def read_keys(
+    found: object, where: str, device: str
+) -> Mapping[str, KeyProfile | SecretProfile]:  # fmt: skip
+    """The table [keys], purpose by purpose; ``device`` is the device key's. Raises BadInput."""
+    table = _table(found, "keys", where, None)
+    for purpose, profile in table.items():
+        if not _PURPOSE.fullmatch(purpose) or purpose == device:
+            expected = "a purpose: 1 to 32 of a-z, 0-9 and -, not the device key's"
+            raise BadInput(where=where, key=f"keys.{purpose}", value=profile, expected=expected)
+        if not isinstance(profile, str) or profile not in PROFILES:
+            expected = "one of " + ", ".join(PROFILES)
+            raise BadInput(where=where, key=f"keys.{purpose}", value=profile, expected=expected)
+    return {purpose: PROFILES[str(profile)] for purpose, profile in table.items()}
+
+
+def _table(
+    found: object, name: str, where: str, keys: tuple[str, ...] | None
+) -> dict[str, object]:  # fmt: skip
+    if not isinstance(found, dict):
+        raise BadInput(where=where, key=name, value=found, expected=f"a table [{name}]")
+    for key in found:
+        if keys is not None and key not in keys:
+            expected = "no such key; known are " + ", ".join(keys)
+            raise BadInput(where=where, key=f"{name}.{key}", value=found[key], expected=expected)
+    return found
+
+
+def _words(found: object) -> bool:
+    return bool(
+        isinstance(found, list)
+        and found
+        and all(isinstance(word, str) for word in found)
+        and found[0]
+    )

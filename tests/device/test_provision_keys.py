@@ -1,0 +1,157 @@
+"""A plan's keys and PINs on a box: other profiles, more keys, PINs that nobody has to keep."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.capability import Capability
+from harness.deadline import Deadline
+from harness.errors import BadInput, IntegrityFailure, Misuse, TokenRefused
+from harness.target import Target
+from provisioning.key_rotation import retire, rotate
+from provisioning.pin_sources import DerivedPins
+from provisioning.pins import Pins
+from provisioning.plan import Plan, example_plan, parse_plan
+from provisioning.record import load, value
+from provisioning.run import Outcome, Provisioned, provision
+from provisioning.station import Station
+from provisioning.steps import EffectStep, LookStep
+from provisioning.steps_box import ReachStep, RecordStep
+from provisioning.steps_identity import CertificateStep, InstallStep
+from provisioning.steps_key import KeyProofStep, KeyStep, MoreKeysStep, TokenStep
+from provisioning.trustbox import TrustBox
+
+pytestmark = [
+    pytest.mark.needs(
+        Capability.PKCS11,
+        Capability.PKCS11_REMOTE,
+        Capability.ATTESTATION,
+        Capability.TA_LOAD,
+        Capability.TA_DEVKIT,
+        Capability.GOLDEN,
+        Capability.RESTORE,
+    ),
+    pytest.mark.timeout(400),
+]
+
+GENERATE = '\nsource = "generate"'
+
+
+def keys_only() -> tuple[EffectStep | LookStep, ...]:
+    return (ReachStep(), TokenStep(), KeyStep(), KeyProofStep(), MoreKeysStep(), RecordStep())
+
+
+@pytest.fixture
+def station(tmp_path: Path) -> Station:
+    return Station(tmp_path / "station")
+
+
+def plan(*changes: tuple[str, str]) -> Plan:
+    text = example_plan()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new, 1)
+    return parse_plan(text.encode(), where="plan", beside=Path("/"))
+
+
+def run(target: Target, wanted: Plan, station: Station) -> Provisioned:
+    return provision(target, wanted, station, steps=keys_only)
+
+
+def test_keys_of_the_plan_are_made_once_and_recorded_with_their_template(
+    box: TrustBox, station: Station
+) -> None:
+    """PINs derived in the factory's HSM: a station that lost everything else opens the token."""
+    DerivedPins("softhsm:line", station.state).make(by=Deadline.after(60))
+    wanted = plan(
+        (GENERATE, '\nsource = "derived"\nhsm = "softhsm:line"'),
+        ('\nprofile = "ec-p256"', '\nprofile = "ec-p384"'),
+        ("[keys]", '[keys]\nstorage = "aes-256"\nsigning = "ec-p256"'),
+    )
+
+    first, again = (run(box.target, wanted, station) for _ in range(2))
+
+    outcomes = {report.name: report.outcome for report in again.reports}
+    record = load(first.directory / "record.json")
+    made = value(record, "keys", "storage")
+    assert {outcomes[name] for name in ("token", "key", "keys")} == {Outcome.ALREADY}
+    assert (value(record, "key", "algorithm"), value(record, "key", "template")) == (
+        "ec-p384",
+        "strict",
+    )
+    assert isinstance(made, dict)
+    assert (made["profile"], made["verdict"]) == ("aes-256", "made-inside")
+    assert not list(station.state.glob("pins/*.toml"))
+
+
+def test_key_of_another_profile_than_the_plans_is_not_touched(
+    box: TrustBox, station: Station, by: Deadline
+) -> None:
+    run(box.target, plan(), station)
+
+    with pytest.raises(IntegrityFailure, match="is ec-p256, and the plan wants ec-p384"):
+        run(box.target, plan(('\nprofile = "ec-p256"', '\nprofile = "ec-p384"')), station)
+
+
+@pytest.mark.parametrize(
+    ("program", "error"),
+    [
+        ("raise SystemExit('no PIN for this box')", Misuse),
+        ("print('so_pin = \"123\"')", BadInput),
+    ],
+    ids=["fails", "PIN of 3 octets"],
+)
+def test_command_without_pins_stops_before_the_token_is_touched(
+    box: TrustBox, station: Station, program: str, error: type[Exception], by: Deadline
+) -> None:
+    words = f'["{sys.executable}", "-c", {program!r}]'
+    wanted = plan((GENERATE, f'\nsource = "command"\ncommand = {words}'))
+
+    with pytest.raises(error):
+        run(box.target, wanted, station)
+
+    assert not any(token.initialised for token in box.keys.tokens(by=by))
+
+
+def test_token_that_was_initialised_with_other_pins_is_refused_and_kept(
+    box: TrustBox, station: Station, by: Deadline
+) -> None:
+    """One try is spent and counted; the second run's plan has the PINs of another secret."""
+    run(box.target, plan(), station)
+    DerivedPins("softhsm:line", station.state).make(by=by)
+    derived = plan((GENERATE, '\nsource = "derived"\nhsm = "softhsm:line"'))
+
+    with pytest.raises(TokenRefused, match="CKR_PIN_INCORRECT"):
+        run(box.target, derived, station)
+
+    [token] = [token for token in box.keys.tokens(by=by) if token.initialised]
+    assert station.pin_budget.failures(token, "user") == 1
+
+
+def test_rotated_key_is_the_plans_key_and_gets_the_next_record(
+    box: TrustBox, station: Station, by: Deadline
+) -> None:
+    """Old key and certificate stay until the new certificate is in; then the run takes the new."""
+    steps = (ReachStep(), TokenStep(), KeyStep(), CertificateStep(), InstallStep(), RecordStep())
+    first = provision(box.target, plan(), station, steps=lambda: steps)
+    [pins] = [Pins.read(file) for file in station.state.glob("pins/*.toml")]
+    box.keys.login("trustbox", pins.user, by=by)
+
+    _, new = rotate(box.keys, "device-id", by=by)
+    between = provision(box.target, plan(), station, steps=lambda: steps)
+    with station.authority(by=by) as ca:
+        request = box.identity.request(new.key, by=by)
+        issued = ca.certify(request, box.target.serial, days=30, by=by)
+        box.identity.install(new.key, (issued, ca.issuing), by=by)
+    after = provision(box.target, plan(), station, steps=lambda: steps)
+    gone = retire(box.keys, "device-id", by=by)
+
+    keys = [run.work.key.id for run in (first, between, after) if run.work.key]
+    assert keys == [box.keys.id_of("device-id", number) for number in (1, 1, 2)]
+    assert {report.outcome for report in after.reports if report.name in ("key", "install")} == {
+        Outcome.ALREADY
+    }
+    assert [one.number for one in gone] == [1]

@@ -13,6 +13,8 @@ MOST_VARIABLES = 2000
 
 _SIZE = re.compile(r"\n\nEnvironment size: (\d{1,8})/\d{1,8} bytes\n\Z", re.ASCII)
 _NAME = re.compile(r"[!-<>-~]{1,128}", re.ASCII)
+_ESCAPED = re.compile(r"\\([\\\n])")
+_VALUE = re.compile(r"((?:\\[\\\n]|[^\\\n])*)\n")
 _ROW = re.compile(r"([0-9a-f]{8,16}): ((?:[0-9a-f]{8} ){1,4}) *(.{1,16})", re.ASCII)
 
 
@@ -30,29 +32,25 @@ def parse_environment(text: str) -> dict[str, str]:
     if len(body) + 1 != int(size[1]):
         raise ValueError(f"{len(body) + 1} bytes came, {size[1]} were announced")
     variables: dict[str, str] = {}
-    for entry in _entries(body):
-        name, equals, value = entry.partition("=")
-        if not equals or not _NAME.fullmatch(name) or name in variables:
-            raise ValueError(f"not a variable, or one that came before: {entry[:60]!r}")
+    for name, value in _variables(body):
+        if not _NAME.fullmatch(name) or name in variables:
+            raise ValueError(f"not a variable, or one that came before: {name[:60]!r}")
         variables[name] = value
         if len(variables) > MOST_VARIABLES:
             raise ValueError(f"more than {MOST_VARIABLES} variables")
     return variables
 
 
-def _entries(body: str) -> Iterator[str]:
-    entry = ""
+def _variables(body: str) -> Iterator[tuple[str, str]]:
+    """Names as they stand, values without their backslashes: U-Boot puts none into names."""
     position = 0
-    for special in re.finditer(r"\\([\\\n])|\n", body):
-        entry += body[position : special.start()]
-        position = special.end()
-        if special[1] is not None:
-            entry += special[1]
-        else:
-            yield entry
-            entry = ""
-    if entry or position != len(body):
-        raise ValueError("the last variable has no end")
+    while position < len(body):
+        equals = body.find("=", position)
+        value = _VALUE.match(body, equals + 1) if equals >= 0 else None
+        if value is None:
+            raise ValueError(f"not a variable, or one without end: {body[position:][:60]!r}")
+        yield body[position:equals], _ESCAPED.sub(r"\1", value[1])
+        position = value.end()
 
 
 def parse_words(text: str, address: int, count: int) -> tuple[int, ...]:

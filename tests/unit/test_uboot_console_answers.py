@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harness.uboot_answers import parse_environment, parse_words, swapped
@@ -48,6 +48,7 @@ values = st.text(st.characters(codec="ascii", exclude_characters="\0\r"), max_si
 
 
 @given(st.dictionaries(names, values, min_size=1, max_size=8))
+@example({"a\\\\b": "c\\d\n=", "\\": "\\"})
 def test_any_environment_comes_back_whole(variables: dict[str, str]) -> None:
     assert parse_environment(_printed(variables)) == variables
 

@@ -32,6 +32,7 @@ REFUSALS = {
     TeeCode.BAD_FORMAT,  # the first page is parsed before the hash of all of it is known,
     TeeCode.NOT_SUPPORTED,  # so its headers may ask for anything
     TeeCode.OUT_OF_MEMORY,
+    TeeCode.BAD_PARAMETERS,  # seen for the section table's place (e_shoff)
     TeeCode.GENERIC,
 }
 FLAGS_BACK = 28 + 8 - 1

@@ -14,6 +14,8 @@ from harness.wire import LIBRARY_LOGGER, TRAFFIC, quiet_library, show_traffic, t
 def levels_as_before() -> Iterator[None]:
     loggers = [logging.getLogger(name) for name in ("harness", LIBRARY_LOGGER)]
     before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.NOTSET)  # a command that ran here before may have set it
     yield
     for logger, level in zip(loggers, before, strict=True):
         logger.setLevel(level)

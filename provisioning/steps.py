@@ -56,7 +56,7 @@ def first_run(plan: Plan) -> tuple[EffectStep | LookStep, ...]:
         TokenStep(),
         KeyStep(),
         KeyProofStep(),
-        MoreKeysStep(),
+        *((MoreKeysStep(),) if plan.keys else ()),
         CertificateStep(),
         InstallStep(),
         EnclaveStep(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -107,7 +108,7 @@ def test_key_of_another_profile_than_the_plans_is_not_touched(
 def test_command_without_pins_stops_before_the_token_is_touched(
     box: TrustBox, station: Station, program: str, error: type[Exception], by: Deadline
 ) -> None:
-    words = f'["{sys.executable}", "-c", {program!r}]'
+    words = json.dumps([sys.executable, "-c", program])  # TOML reads such an array, too
     wanted = plan((GENERATE, f'\nsource = "command"\ncommand = {words}'))
 
     with pytest.raises(error):

@@ -108,6 +108,7 @@ def through_a_socket(holding: Holding) -> Iterator[None]:
                 yield
             finally:
                 server.terminate()
+                server.wait()  # it sets the line's modes back at its end
                 console.attach(url)
 
 

@@ -97,7 +97,7 @@ def through_a_socket(holding: Holding) -> Iterator[None]:
             port = free.getsockname()[1]
         config = Path(directory) / "ser2net.yaml"
         config.write_text(
-            f"connection: &uart\n  accepter: tcp,127.0.0.1,{port}\n"
+            f"connection: &uart\n  accepter: tcp(nodelay),127.0.0.1,{port}\n"
             f"  connector: {json.dumps(f'serialdev,{url},115200n81,local')}\n"
         )
         command = ["/usr/sbin/ser2net", "-n", "-u", "-c", str(config)]

@@ -10,6 +10,8 @@ import contextlib
 import fcntl
 import os
 import select
+import socket
+import stat
 import struct
 import termios
 import threading
@@ -27,6 +29,14 @@ QUEUED_WAIT = 0.2
 TIOCGICOUNT = 0x545D
 """Linux include/uapi/asm-generic/ioctls.h; struct serial_icounter_struct in linux/serial.h."""
 ICOUNTER = struct.Struct("20i")
+
+
+def _undelayed(descriptor: int) -> None:
+    """Small frames go out at once where the line is a TCP connection (``socket://``): Nagle's
+    algorithm and delayed acknowledgements together cost some 40 ms an exchange."""
+    if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as line:
+            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 class SerialLine:
@@ -47,6 +57,7 @@ class SerialLine:
         self._descriptor: int | None = None
         with contextlib.suppress(OSError, AttributeError):  # io.UnsupportedOperation is an OSError
             self._descriptor = self._port.fileno()
+            _undelayed(self._descriptor)
         self._awake, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._cancelled = False
         self._writing = threading.Lock()

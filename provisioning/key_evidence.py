@@ -150,7 +150,7 @@ def examine(
     """Ask the token, try what must be refused, and have a fresh challenge answered."""
     kind = "private" if isinstance(key, KeyPair) else "secret"
     asserted = dict(token.attributes(key.id, ASKED, kind=kind, by=by))
-    probes = _probes(token, key.id, kind, by)
+    probes = _probes(token, key, kind, by)
     fresh, signature = challenge(), b""
     if isinstance(key, KeyPair):
         signature, answered = prove(token, key, fresh, by=by)
@@ -170,8 +170,11 @@ def examine(
     )
 
 
-def _probes(token: Token, id: bytes, kind: str, by: Deadline) -> tuple[Probe, ...]:
-    value = token.attributes(id, ("VALUE",), kind=kind, by=by)["VALUE"]
+def _probes(token: Token, key: KeyPair | SecretKey, kind: str, by: Deadline) -> tuple[Probe, ...]:
+    id, rsa = key.id, key.profile.value.startswith("rsa-")
+    # What the secret of a key is kept in (PKCS#11 2.40 mechanisms, 2.1.3 for RSA, 2.3.4 for EC).
+    secret = "PRIVATE_EXPONENT" if rsa else "VALUE"
+    value = token.attributes(id, (secret,), kind=kind, by=by)[secret]
     told = value if isinstance(value, str) else "a value"
     withheld = value == "CKR_ATTRIBUTE_SENSITIVE"
     wrapped = token.wrap_probe(kind, id, by=by)
@@ -181,7 +184,7 @@ def _probes(token: Token, id: bytes, kind: str, by: Deadline) -> tuple[Probe, ..
     loosened = token.refuses_to_set(id, "EXTRACTABLE", kind=kind, by=by)
     forged = token.forge_local(by=by)
     return (
-        Probe("reading CKA_VALUE", told, withheld, given=not isinstance(value, str)),
+        Probe(f"reading CKA_{secret}", told, withheld, given=not isinstance(value, str)),
         Probe(
             f"C_WrapKey{f' with {wrapped.mechanism}' if wrapped.mechanism else ''}",
             wrapping,

@@ -58,6 +58,7 @@ def test_issuing_again_says_that_it_was_and_gives_the_same(set_up: Factory) -> N
     assert one["chain"] == other["chain"]
 
 
+@pytest.mark.case("N-47")
 def test_request_of_another_box_is_refused(set_up: Factory) -> None:
     done = set_up.ca("issue", str(set_up.request("TB-1")), "--serial", "TB-2")
 

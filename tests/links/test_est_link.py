@@ -185,6 +185,7 @@ def test_server_of_another_name_is_not_trusted(pki: Pki, by: Deadline) -> None:
         enroll(pki, answer(b""), by=by)
 
 
+@pytest.mark.case("N-47")
 def test_server_certificate_that_has_ended_is_not_trusted(pki: Pki, by: Deadline) -> None:
     key = new_key()
     past = datetime.datetime.now(datetime.UTC) - DAY

@@ -95,6 +95,7 @@ def test_answer_of_another_type_is_a_bad_frame(pki: Pki, by: Deadline, kind: str
         enroll(pki, answer(p7(mine(pki)), kind=kind), by=by)
 
 
+@pytest.mark.case("N-47")
 def test_certificate_for_another_key_is_an_integrity_failure(pki: Pki, by: Deadline) -> None:
     other = pki.issue(new_key().public_key(), "tb-trap-0001")
 

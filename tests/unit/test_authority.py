@@ -65,6 +65,7 @@ def test_another_root_does_not_vouch_for_the_certificate(authority: Authority) -
         )
 
 
+@pytest.mark.case("N-47")
 def test_certificate_for_another_box_is_not_this_ones(authority: Authority) -> None:
     key = a_key()
     issued = certified(authority, key)

@@ -67,6 +67,7 @@ def test_key_of_another_kind_is_refused(key: AnyKey) -> None:
         checked_request(request_of(key), SERIAL)
 
 
+@pytest.mark.case("N-47")
 def test_request_that_another_key_signed_is_refused() -> None:
     mine = csr.CertificationRequest.load(request_of(a_key()))
     mine["signature"] = csr.CertificationRequest.load(request_of(a_key()))["signature"]

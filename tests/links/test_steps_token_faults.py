@@ -1,0 +1,206 @@
+"""What is wrong with a token or a PIN before a run: the error, and what is left on box and station.
+
+SoftHSM2 stands in the TEE's token's place, at the far end of SSH and p11-kit: see host_box.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from harness.deadline import Deadline
+from harness.errors import BadInput, DeviceRefused, IntegrityFailure, TokenRefused, TrustBoxError
+from harness.secret import Secret
+from provisioning.keys import KeySession
+from provisioning.plan import Plan, example_plan, parse_plan
+from provisioning.run import Provisioned, provision
+from provisioning.station import Station
+from provisioning.steps import EffectStep, LookStep
+from provisioning.steps_box import RecordStep
+from provisioning.steps_key import KeyProofStep, KeyStep, TokenStep
+from provisioning.token_public import KeyProfile
+from provisioning.token_template import STRICT, KeyTemplate
+from tests.links.host_box import SERIAL, HostBox, Who, host_box, last_words, recorded
+from tests.links.sshd import LocalSshd
+
+pytestmark = pytest.mark.slow
+
+LABEL, SO, USER = "trustbox", "so-pin-40127788", "user-pin-40127788"
+PURPOSE = "device-id"
+OPEN = {"PRIVATE": True, "SENSITIVE": True, "EXTRACTABLE": True}
+
+
+@pytest.fixture
+def box(sshd: LocalSshd, tmp_path: Path) -> Iterator[HostBox]:
+    place = tmp_path / "box"
+    place.mkdir()
+    with host_box(sshd, place) as made:
+        yield made
+
+
+@pytest.fixture
+def station(tmp_path: Path) -> Station:
+    return Station(tmp_path / "station")
+
+
+def to_the_proof() -> tuple[EffectStep | LookStep, ...]:
+    return (Who(), TokenStep(), KeyStep(), KeyProofStep(), RecordStep())
+
+
+def plan(box: HostBox, *, user: str = USER, label: str = LABEL) -> Plan:
+    box.pins.write_text(f"so_pin = '{SO}'\nuser_pin = '{user}'\n")
+    text = (
+        example_plan().partition("\n[enrollment.est]\n")[0].replace('"generate"', f'"{box.pins}"')
+    )
+    text = text.replace(f'\nlabel = "{LABEL}"', f"\nlabel = '{label}'")
+    return parse_plan(text.encode(), where="plan.toml", beside=box.place)
+
+
+def run(box: HostBox, wanted: Plan, station: Station) -> Provisioned:
+    return provision(box.target, wanted, station, steps=to_the_proof)
+
+
+def objects(box: HostBox) -> set[str]:
+    """The files of the token's objects; the token's own file, which counts PINs, apart."""
+    found = (box.place / "tokens").rglob("*.object")
+    return {f"{file.parent.name}/{file.name}" for file in found if file.name != "token.object"}
+
+
+def ours(keys: KeySession, by: Deadline, label: str = LABEL) -> None:
+    keys.initialise(label, so_pin=Secret(SO.encode()), user_pin=Secret(USER.encode()), by=by)
+    keys.login(label, Secret(USER.encode()), by=by)
+
+
+def twice_the_label(keys: KeySession, by: Deadline) -> None:
+    """The harness never makes a second one: another tool did, and its label was this one."""
+    ours(keys, by)
+    blank = next(slot for slot in keys.tokens(by=by) if not slot.initialised)
+    keys.token._caller.call(
+        "init_token", doing="as another tool", by=by,
+        slot=blank.slot, label=LABEL, so_pin=SO.encode(),
+    )  # fmt: skip
+
+
+def foreign(keys: KeySession, by: Deadline) -> None:
+    ours(keys, by)
+    key = ec.generate_private_key(ec.SECP256R1())
+    keys.token.import_ec(keys.id_of(PURPOSE), PURPOSE, key, template=STRICT, by=by)
+
+
+def two_of_one_id(keys: KeySession, by: Deadline) -> None:
+    foreign(keys, by)
+    key = ec.generate_private_key(ec.SECP256R1())
+    keys.token.import_ec(keys.id_of(PURPOSE), PURPOSE, key, template=STRICT, by=by)
+
+
+def made_with(
+    template: KeyTemplate = STRICT, profile: KeyProfile = KeyProfile.EC_P256
+) -> Callable[[KeySession, Deadline], None]:
+    def arrange(keys: KeySession, by: Deadline) -> None:
+        ours(keys, by)
+        keys.token.ensure(keys.id_of(PURPOSE), PURPOSE, profile, templates=(template,), by=by)
+
+    return arrange
+
+
+@dataclass(frozen=True)
+class Row:
+    """``at``: the step that ends the run."""
+
+    arrange: Callable[[KeySession, Deadline], None]
+    raises: type[TrustBoxError]
+    said: str
+    at: str
+    user: str = USER
+
+
+ROWS = {
+    "wrong PIN": Row(ours, TokenRefused, "CKR_PIN_INCORRECT", "token", user="not-the-pin"),
+    "PIN of 3 octets": Row(ours, BadInput, "user_pin", "token", user="123"),
+    "PIN of 129 octets": Row(ours, BadInput, "user_pin", "token", user="1" * 129),
+    "two tokens of one label": Row(twice_the_label, DeviceRefused, "2 tokens", "token"),
+    "two keys of one id": Row(two_of_one_id, DeviceRefused, "2 private and 2 public", "key"),
+    "key of another curve": Row(
+        made_with(profile=KeyProfile.EC_P384), IntegrityFailure, "is ec-p384", "key"
+    ),
+    "imported key posing as made here": Row(foreign, IntegrityFailure, "LOCAL", "key-proof"),
+    "EXTRACTABLE": Row(
+        made_with(KeyTemplate("t", OPEN)), IntegrityFailure, "EXTRACTABLE", "key-proof"
+    ),
+    "not SENSITIVE": Row(
+        made_with(KeyTemplate("t", {**OPEN, "SENSITIVE": False})),
+        IntegrityFailure,
+        "SENSITIVE",
+        "key-proof",
+    ),
+}
+
+
+@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
+def test_faulty_token_ends_the_run_and_is_left_as_it_was(
+    box: HostBox, station: Station, row: Row, by: Deadline
+) -> None:
+    with closing(KeySession(box.target)) as keys:
+        row.arrange(keys, by)
+    before = objects(box)
+
+    with pytest.raises(row.raises) as raised:
+        run(box, plan(box, user=row.user), station)
+
+    assert row.said in f"{raised.value} {raised.value.diagnostics()}"
+    assert row.user not in f"{raised.value} {raised.value.diagnostics()}"
+    assert objects(box) == before
+    assert last_words(station) == (row.at, "failed")
+    assert not (station.records(SERIAL) / "record.json").exists()
+
+
+def test_module_that_is_gone_ends_the_run_before_anything_is_made(
+    box: HostBox, station: Station
+) -> None:
+    layout = replace(box.target.layout, pkcs11_module="/nonexistent/libckteec.so.0")
+    without = replace(box, target=replace(box.target, layout=layout))
+
+    with pytest.raises(TrustBoxError):
+        run(without, plan(box), station)
+
+    assert objects(box) == set()
+    assert last_words(station) == ("token", "failed")
+    assert not (station.records(SERIAL) / "record.json").exists()
+
+
+def test_public_key_left_by_a_power_cut_gives_way_to_a_whole_pair(
+    box: HostBox, station: Station, by: Deadline
+) -> None:
+    with closing(KeySession(box.target)) as keys:
+        made_with()(keys, by)
+        keys.token.destroy("private", keys.id_of(PURPOSE), by=by)
+    [orphan] = objects(box)
+
+    run(box, plan(box), station)
+
+    assert orphan not in objects(box)
+    assert len(objects(box)) == 2
+    assert recorded(station, "key", "verdict") == "made-inside"
+
+
+@pytest.mark.parametrize(
+    ("user", "label"),
+    [('p&;%+= /?#"n', LABEL), ("äöü-4012", LABEL), (USER, "box; token=x&%2F")],
+    ids=["PIN with a URI's signs", "PIN beyond ASCII", "label with a URI's signs"],
+)
+def test_signs_that_mean_something_elsewhere_are_taken_as_they_are(
+    box: HostBox, station: Station, user: str, label: str
+) -> None:
+    wanted = plan(box, user=user, label=label)
+
+    run(box, wanted, station)
+    run(box, wanted, station)
+
+    assert recorded(station, "token", "label") == label
+    assert recorded(station, "key", "verdict") == "made-inside"
+    assert len(objects(box)) == 2

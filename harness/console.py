@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
+import time
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -81,6 +82,7 @@ class SerialConsole:
         self._line: SerialLine | None = None
         self._reader: threading.Thread | None = None
         self._broken = False
+        self._began = 0.0
         self._tap: Tap | None = None
         self._cursor = 0
         self._vitals.subscribe(self._wake)
@@ -93,7 +95,7 @@ class SerialConsole:
         """
         self.detach()
         line = SerialLine(url, baudrate)
-        self._line, self._broken = line, False
+        self._line, self._broken, self._began = line, False, time.monotonic()
         self._reader = threading.Thread(
             target=self._record,
             args=(line, PanicWatch(self._vitals, self._panics)),
@@ -172,6 +174,11 @@ class SerialConsole:
         if line is None:
             raise LinkLost(f"the {self.world.value} world's console is not attached")
         line.send_break(seconds)
+
+    @property
+    def began(self) -> float:
+        """When the line that is read now, or was last, was attached (monotonic seconds)."""
+        return self._began
 
     @property
     def attached(self) -> bool:

@@ -111,6 +111,11 @@ class ConsoleLine:
 class Console(Protocol):
     """One UART; it records from the moment it is opened, whether or not anybody looks."""
 
+    @property
+    def began(self) -> float:
+        """When the line that is recorded now was attached (monotonic seconds): with a rig that
+        holds the box itself, that is each start or restore of it."""
+
     def expect(self, pattern: re.Pattern[bytes], *, by: Deadline) -> re.Match[bytes]:
         """Wait for the pattern in what came since the last match; BoxDied at once on a panic."""
 

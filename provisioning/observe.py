@@ -121,7 +121,8 @@ def _log(target: Target, since: float) -> LogSeen | None:
     console = target.consoles.get(World.SECURE) or target.consoles.get(World.NORMAL)
     if console is None:
         return None
-    lines = console.lines(since=since)
+    # What a box said that was since restored, or lost its power, is not about the one that is here.
+    lines = console.lines(since=max(since, console.began))
     bad = [line.text for line in lines if any(sign.search(line.text) for sign in _BAD)]
     quoted = tuple(printable(text)[:_LONGEST_QUOTE].strip() for text in bad[:MOST_QUOTED])
     return LogSeen(len(lines), quoted)

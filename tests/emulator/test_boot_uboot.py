@@ -60,6 +60,10 @@ class BadLine(Console):
         self._chance = random.Random(seed)  # noqa: S311 - noise, not a key
         self.harmed = 0
 
+    @property
+    def began(self) -> float:
+        return self._console.began
+
     def expect(self, pattern: re.Pattern[bytes], *, by: Deadline) -> re.Match[bytes]:
         while True:
             came = self._harm(self._console.expect(pattern, by=by)[0])

@@ -13,6 +13,7 @@ import os
 import socket
 import ssl
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -65,7 +66,7 @@ class Told:
         return cls(status, json.dumps(found).encode(), {**kind, **(headers or {})})
 
 
-class LocalServer:
+class LocalServer(ABC):
     """``with`` it listens. ``port`` 0: one of the kernel's choice, in ``port`` afterwards.
 
     Raises Misuse when the address cannot be had. ``http`` is what the status line says; Debian's
@@ -108,9 +109,9 @@ class LocalServer:
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.05,), daemon=True)
 
+    @abstractmethod
     def answer(self, asked: Asked) -> Told:
-        """One request's answer, from a thread of its own. To be filled in."""
-        raise NotImplementedError
+        """One request's answer, from a thread of its own."""
 
     def shook_hands(self) -> None:
         with self._lock:

@@ -13,17 +13,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from provisioning.certificates import pem
+from provisioning.csr import UNREADABLE
 from provisioning.idevid import key_usage, new_serial_number, validity
 from provisioning.local_http import ServerFiles
 from provisioning.private_files import private_directory, write_durably
 
 DAYS = 365
 USUAL_NAMES = ("localhost", "127.0.0.1")
+_UNUSABLE = (OSError, *UNREADABLE, InvalidSignature, x509.ExtensionNotFound)
+"""What reading files that are gone, cut or of somebody else raises: they are made anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ class TlsFiles:
             key = serialization.load_pem_private_key(self.server.key.read_bytes(), None)
             found.verify_directly_issued_by(root)
             names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        except Exception:  # noqa: BLE001 - whatever is wrong with them, they are made anew
+        except _UNUSABLE:
             return None
         life = datetime.timedelta(days=DAYS)
         if found.not_valid_after_utc - datetime.datetime.now(datetime.UTC) < life / 3:

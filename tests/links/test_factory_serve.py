@@ -125,15 +125,25 @@ def test_certificate_is_kept_until_it_lacks_a_name(tmp_path: Path) -> None:
     assert [str(n) for n in names.get_values_for_type(x509.IPAddress)] == ["10.0.2.2", "127.0.0.1"]
 
 
-def test_certificate_whose_key_is_gone_is_made_anew(tmp_path: Path) -> None:
-    files = TlsFiles(tmp_path / "tls")
+@pytest.mark.parametrize("damage", ["gone", "empty", "cut", "noise", "another's"])
+@pytest.mark.parametrize("name", ["server.key", "server.pem", "root.pem"])
+def test_certificate_of_which_a_file_is_damaged_is_made_anew(
+    tmp_path: Path, name: str, damage: str
+) -> None:
+    files, others = TlsFiles(tmp_path / "tls"), TlsFiles(tmp_path / "others")
     files.ensure([])
-    first = files.root.read_bytes()
-    files.server.key.write_bytes(b"")
+    others.ensure([])
+    damaged, first = files.here / name, files.root.read_bytes()
+    whole = damaged.read_bytes()
+    damaged.unlink()
+    if damage != "gone":
+        foreign = (others.here / name).read_bytes()
+        left = {"empty": b"", "cut": whole[:90], "noise": bytes(range(256)), "another's": foreign}
+        damaged.write_bytes(left[damage])
 
     files.ensure([])
 
-    assert files.root.read_bytes() != first
+    assert files.root.read_bytes() not in (first, others.root.read_bytes())
 
 
 def test_challenge_is_answered_to_who_shows_a_certificate_and_to_nobody_else(pki: Pki) -> None:

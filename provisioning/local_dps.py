@@ -26,8 +26,8 @@ from provisioning.local_dps_store import DpsStore, Registration
 from provisioning.local_http import LOOPBACK, Asked, LocalServer, ServerFiles, Told
 
 VERSIONS = frozenset({"2019-03-31", "2021-06-01", "2021-10-01", "2025-07-01-preview"})
-HUB = "factory.azure-devices.net"
-"""Where every device is assigned to. There is no such hub."""
+HUB = "hub.factory.invalid"
+"""Where every device is assigned to. Nobody can ever have that name (RFC 2606, section 2)."""
 _DEVICE_PATH = re.compile(r"/([^/]+)/registrations/([^/]+)(/register|/operations/([^/]+))?")
 
 

@@ -81,8 +81,8 @@ _TFA = {
 # that what holds it sees the panic and not a reboot. The rest is what costs seconds under TCG;
 # nokaslr, because with it the kernel also switches its page tables at every system call (KPTI).
 _QUICK = (
-    "panic=0 nokaslr cryptomgr.notests init_on_alloc=0 lsm=capability audit=0 ipv6.disable=1"
-    " nowatchdog"
+    "panic=0 nokaslr norandmaps cryptomgr.notests init_on_alloc=0 lsm=capability audit=0"
+    " ipv6.disable=1 nowatchdog"
 )
 _USERLAND = (
     "openssh-server", "openssh-sftp-server", "tee-supplicant", "openssl", "busybox-static", "bash",

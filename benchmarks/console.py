@@ -6,10 +6,11 @@ Each row: so many commands, each of which takes a tenth of a second in which log
 local shell behind a pty and on the emulated box's UART. ``right``: exact output and status;
 ``wrong``: returned, but another one; ``hangs``: no end within 8 s. Log lines come a ``noise`` a
 second, from the kernel on the UART; ``loss`` is the chance of each byte, both ways, to be lost.
-Then times, ours and labgrid's in turn on the same box, over QEMU's pty and over a TCP socket
-(ser2net, raw, in front of that pty): ``true_ms``, for labgrid a shell builtin, and ``program_ms``,
-for both a program; ``text_s``, ``source_s`` and ``random_s``, 1 MiB each. ``floor``: the helper's
-``true`` over SSH. The last line is one JSON object; times are medians, ``load`` the machine's.
+Then times, ours and labgrid's in turn on the same box, over QEMU's pty and, as in a lab, over RFC
+2217 (``exporter``: ser2net in front of that pty, started as labgrid's exporter does): ``true_ms``,
+for labgrid a shell builtin, and ``program_ms``, for both a program; ``text_s``, ``source_s`` and
+``random_s``, 1 MiB each. ``floor``: the helper's ``true`` over SSH. The last line is one JSON
+object; times are medians, ``load`` the machine's.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-from benchmarks.console_line import normal_console, on_a_pty, on_a_uart, through_a_socket
+from benchmarks.console_line import normal_console, on_a_pty, on_a_uart, through_an_exporter
 from benchmarks.console_peer import measure_labgrid
 from benchmarks.console_speed import (
     HANG_SECONDS,
@@ -132,8 +133,8 @@ def beside_labgrid(
 
     After the rows: labgrid silences the kernel on the console for good (``dmesg -n 1``).
     """
-    ours: dict[str, list[dict[str, Any]]] = {"pty": [], "socket": []}
-    theirs: dict[str, list[dict[str, Any]]] = {"pty": [], "socket": []}
+    ours: dict[str, list[dict[str, Any]]] = {"pty": [], "exporter": []}
+    theirs: dict[str, list[dict[str, Any]]] = {"pty": [], "exporter": []}
     floors = []
     ssh = SshShell(holding.endpoint, holding.vitals, History())
     helper = AgentShell(ssh, holding.layout, holding.vitals, History())
@@ -142,7 +143,7 @@ def beside_labgrid(
         for turn in range(options.rounds):
             floors.append({"spawn_ms": milliseconds(helper, "true", options.times)})
             print(f"helper over SSH, round {turn + 1}: {floors[-1]}", flush=True)
-            for name, transport in (("pty", nullcontext), ("socket", through_a_socket)):
+            for name, transport in (("pty", nullcontext), ("exporter", through_an_exporter)):
                 with transport(holding):
                     with open_shell() as shell:
                         ours[name].append(speed(shell, options.times))
@@ -161,9 +162,9 @@ def compared(
     theirs: dict[str, list[dict[str, Any]]],
     floors: list[dict[str, Any]],
 ) -> dict[str, Any]:
-    """``uart``, ``labgrid`` and ``ratio`` over the pty; the same over the socket; the floor."""
+    """``uart``, ``labgrid``, ``ratio``: over the pty, and through labgrid's exporter; ``floor``."""
     result: dict[str, Any] = {"floor": medians(floors)}
-    for suffix, name in (("", "pty"), ("_socket", "socket")):
+    for suffix, name in (("", "pty"), ("_exporter", "exporter")):
         uart, labgrid = medians(ours[name]), medians(theirs[name])
         result["uart" + suffix] = uart
         if labgrid:

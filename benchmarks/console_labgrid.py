@@ -2,7 +2,7 @@
 
     python console_labgrid.py LINE TIMES PLACE SIZE PAYLOAD...
 
-LINE is a device, or HOST:PORT of a TCP port that carries its bytes. The last line is one JSON
+LINE is a device, or HOST:PORT of a server that speaks RFC 2217. The last line is one JSON
 object: the keys of ``console_speed``, and ``exact``: whether every payload had its size.
 """
 
@@ -24,7 +24,7 @@ def main() -> None:
     target = Target("bench")
     host, _, port = line.rpartition(":")
     if host:
-        NetworkSerialPort(target, name=None, host=host, port=int(port), protocol="raw")
+        NetworkSerialPort(target, name=None, host=host, port=int(port), protocol="rfc2217")
     else:
         RawSerialPort(target, name=None, port=line, speed=115200)
     SerialDriver(target, name=None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import socket
 import subprocess
@@ -88,28 +87,33 @@ def normal_console(holding: Holding) -> SerialConsole:
 
 
 @contextmanager
-def through_a_socket(holding: Holding) -> Iterator[None]:
-    """Meanwhile the UART is reached through ser2net, which carries its bytes as they are."""
+def through_an_exporter(holding: Holding) -> Iterator[None]:
+    """Meanwhile the UART is reached over RFC 2217, through ser2net as labgrid's exporter starts it.
+
+    The options are those of labgrid 26.0.1 (remote/exporter.py, SerialPortExport), so Nagle's
+    algorithm is on at the server: whoever lets his acknowledgements wait pays for it.
+    """
     console = normal_console(holding)
     url = console.url
-    with TemporaryDirectory() as directory:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        config = Path(directory) / "ser2net.yaml"
-        config.write_text(
-            f"connection: &uart\n  accepter: tcp(nodelay),127.0.0.1,{port}\n"
-            f"  connector: {json.dumps(f'serialdev,{url},115200n81,local')}\n"
-        )
-        command = ["/usr/sbin/ser2net", "-n", "-u", "-c", str(config)]
-        console.detach()
-        with subprocess.Popen(command, stdin=subprocess.DEVNULL) as server:
-            try:
-                _attach(console, f"socket://127.0.0.1:{port}")
-                yield
-            finally:
-                server.terminate()
-                server.wait()  # it sets the line's modes back at its end
-                console.attach(url)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    options = (
+        f"connection: &con01#  accepter: telnet(rfc2217,mode=server),tcp,127.0.0.1,{port}",
+        f"  connector: serialdev(nouucplock=true),{url},115200n81,local",
+        "  options:",
+        "    max-connections: 10",
+    )
+    words = [word for option in options for word in ("-Y", option)]
+    console.detach()
+    command = ["/usr/sbin/ser2net", "-d", "-n", *words]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            _attach(console, f"rfc2217://127.0.0.1:{port}?ign_set_control")
+            yield
+        finally:
+            server.terminate()
+            server.wait()  # it sets the line's modes back at its end
+            console.attach(url)
 
 
 @tenacity.retry(

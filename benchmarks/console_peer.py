@@ -33,9 +33,10 @@ def labgrid_python() -> Path:
 def measure_labgrid(line: str, *, times: int) -> dict[str, Any]:
     """What ``console_labgrid`` prints; ``error`` instead when it did not get through.
 
-    ``line``: a device, or ``socket://HOST:PORT``.
+    ``line``: a device, or ``rfc2217://HOST:PORT?...``.
     """
-    words = [line.removeprefix("socket://"), str(times), PLACE, str(SIZE), *payloads()]
+    there = line.removeprefix("rfc2217://").partition("?")[0]
+    words = [there, str(times), PLACE, str(SIZE), *payloads()]
     command = [str(labgrid_python()), str(SCRIPT), *words]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)

@@ -39,6 +39,16 @@ def _undelayed(descriptor: int) -> None:
             line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
+def _acknowledged(port: object) -> None:
+    """What came over TCP is acknowledged now: a server under Nagle's algorithm, as ser2net is
+    unless told otherwise, holds its next bytes back until it is, some 40 ms. Linux forgets the
+    option as it goes (tcp(7), TCP_QUICKACK), so it is set anew with every reading."""
+    line = getattr(port, "_socket", None)  # pyserial's RFC 2217 port has no public way to it
+    if isinstance(line, socket.socket):
+        with contextlib.suppress(OSError):
+            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+
+
 class SerialLine:
     """An open port. ``read`` blocks for bytes, ``cancel`` wakes it up for good."""
 
@@ -144,6 +154,7 @@ class SerialLine:
             while not self._cancelled:
                 data: bytes = self._port.read(max(1, min(CHUNK, self._port.in_waiting)))
                 if data:
+                    _acknowledged(self._port)
                     return data
         except (serial.SerialException, OSError):
             return b""

@@ -45,6 +45,10 @@ def main() -> int:
                     future.result() for future in [pool.submit(suites.run, r) for r in rounds]
                 ]
             except BaseException:
+                # Whoever presses Ctrl-C again waits too: cut off here, a box would stay.
+                for number in (signal.SIGINT, signal.SIGTERM):
+                    signal.signal(number, signal.SIG_IGN)
+                say("stopping: the boxes of this run are switched off and removed")
                 suites.stop()
                 pool.shutdown(cancel_futures=True)
                 raise

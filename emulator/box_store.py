@@ -17,7 +17,7 @@
 
 A new image leaves the box its identity and gives it a fresh disk: software and secure storage of
 one build mean nothing to another. The old disk stays with the old image and is found again when
-that image is used again. Templates of other images are removed, they can be made again.
+that image is used again. Of templates the three used last stay; they can be made again.
 """
 
 from __future__ import annotations

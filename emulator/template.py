@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -29,6 +30,8 @@ from harness.vitals import Vitals
 
 _FORMAT = 3
 _PREFIX = "template-"
+_OTHERS_KEPT = 2
+"""Of the same box: two checkouts of this project that run side by side do not take each other's."""
 _BOOT_SECONDS = 180.0
 """A caller's deadline may cover an image build; a boot that never gets ready is noticed sooner."""
 
@@ -114,13 +117,14 @@ def ensure(
     While it is made ``consoles`` record that boot and ``vitals`` watches it.
     """
     template = Template(box.own / f"{_PREFIX}{key(box)}")
-    if template.directory.exists():
+    with contextlib.suppress(FileNotFoundError):
+        os.utime(template.directory)  # when it was used last
         return template
     waiting_for = f"another process to save {box.serial}'s delivered state"
     with lock(box.directory / "template.lock", waiting_for, by=by):
         if not template.directory.exists():
             progress(f"{box.serial}: saving its delivered state for quick restores")
-            _remove_old(box)
+            remove_old(box.directory)
             _make(box, template, consoles, vitals, logs, by)
     return template
 
@@ -155,12 +159,16 @@ def _make(
         reaper().keep(new.directory)
 
 
-def _remove_old(box: Box) -> None:
-    """Only one template of a box is kept: each takes some hundred megabytes."""
-    for directory in box.directory.glob(f"image-*/{_PREFIX}*"):
+def remove_old(of_box: Path) -> None:
+    """Those not used for longest, beyond two: each takes some hundred megabytes."""
+    found = {}
+    for directory in of_box.glob(f"image-*/{_PREFIX}*"):
+        with contextlib.suppress(FileNotFoundError):
+            found[directory] = directory.stat().st_mtime_ns
+    for directory in sorted(found, key=found.__getitem__, reverse=True)[_OTHERS_KEPT:]:
         # Renamed first: an interrupted removal must not look like a template.
         with contextlib.suppress(OSError):
             directory.rename(directory.with_name(f".old-{directory.name}"))
     for leftover in ("image-*/.old-*", "image-*/.new-template-*"):
-        for directory in box.directory.glob(leftover):
+        for directory in of_box.glob(leftover):
             shutil.rmtree(directory, ignore_errors=True)

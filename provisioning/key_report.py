@@ -10,6 +10,7 @@ from harness.errors import Misuse
 from harness.target import EvidenceLevel
 from provisioning.key_evidence import KeyEvidence
 from provisioning.key_inventory import Held, inventory
+from provisioning.key_names import purpose_of
 from provisioning.key_verdict import KeyVerdict
 from provisioning.keys import KeySession
 from provisioning.record import PROVES
@@ -51,13 +52,14 @@ def key_report(
     progress: Callable[[str], None] = lambda said: None,
     by: Deadline,
 ) -> KeyReport:
-    """Fresh evidence of the keys of these labels or CKA_IDs; of all, when none is named.
+    """Fresh evidence of the keys of these labels or CKA_IDs; of all, when none is named. A purpose
+    means all its generations.
 
     Needs a login. Raises Misuse for a name that no key has. ``attest`` as in KeySession.code.
     """
     held, wanted = inventory(keys.token, by=by), list[Held]()
     for name in names:
-        meant = [one for one in held if name in (one.label, one.id.hex())]
+        meant = [one for one in held if name in (one.label, purpose_of(one.label), one.id.hex())]
         if not meant:
             there = ", ".join(sorted({one.label for one in held})) or "none"
             raise Misuse(f"the token has no key {name!r}; it has: {there}")

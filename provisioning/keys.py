@@ -17,6 +17,8 @@ from provisioning.box_module import BoxModule, tee_module
 from provisioning.key_code import code_of
 from provisioning.key_evidence import KeyEvidence, TokenCode, examine
 from provisioning.key_import import import_secret
+from provisioning.key_names import key_id as key_id
+from provisioning.key_names import key_label
 from provisioning.p11kit import client_module
 from provisioning.pin_budget import PinBudget, Role
 from provisioning.token import KeyPair, Token
@@ -25,11 +27,6 @@ from provisioning.token_process import TokenProcess
 from provisioning.token_public import KeyProfile
 from provisioning.token_secrets import SecretKey, SecretProfile
 from provisioning.token_state import TokenState
-
-
-def key_id(serial: str, purpose: str, generation: int = 1) -> bytes:
-    """The CKA_ID of a box's key: the same for the same box, purpose and generation, for ever."""
-    return hashlib.sha256(f"{serial}|{purpose}|{generation}".encode()).digest()[:20]
 
 
 class KeySession:
@@ -122,7 +119,7 @@ class KeySession:
     ) -> tuple[KeyPair, bool]:
         """This box's key for a purpose, made in the TEE if it is not there; whether it is new."""
         wanted = self.id_of(purpose, generation)
-        return self._opened().ensure(wanted, purpose, profile, by=by)
+        return self._opened().ensure(wanted, key_label(purpose, generation), profile, by=by)
 
     def generate_secret(
         self,
@@ -134,7 +131,7 @@ class KeySession:
     ) -> tuple[SecretKey, bool]:
         """This box's secret key for a purpose; as ``generate``."""
         wanted = self.id_of(purpose, generation)
-        return self._opened().ensure_secret(wanted, purpose, profile, by=by)
+        return self._opened().ensure_secret(wanted, key_label(purpose, generation), profile, by=by)
 
     def find_secret(self, purpose: str, *, generation: int = 1, by: Deadline) -> SecretKey | None:
         wanted = self.id_of(purpose, generation)
@@ -161,7 +158,8 @@ class KeySession:
         id = self.id_of(purpose, generation)
         import_secret(
             self._target, token.logged_in, pin, value,
-            id=id, label=purpose, profile=profile, budget=self._budget, by=by,
+            id=id, label=key_label(purpose, generation), profile=profile,
+            budget=self._budget, by=by,
         )  # fmt: skip
         found = token.find_secret(id, by=by)
         if found is None:

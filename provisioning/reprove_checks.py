@@ -24,7 +24,7 @@ from provisioning.key_rotation import generations, in_use
 from provisioning.local_services import ServiceFiles, listening_at
 from provisioning.plan import Plan
 from provisioning.record import value
-from provisioning.steps_edge import EdgeStep
+from provisioning.steps_edge import EdgeStep, alone_with_its_label
 from provisioning.steps_key import known_pins
 from provisioning.steps_tee import AttestStep
 from provisioning.token_state import TokenFlags
@@ -89,6 +89,9 @@ def key_proof(work: Work, by: Deadline) -> str:
     found = work.box.keys.evidence(need(work.key, "the key"), by=by)
     if faults := found.faults():
         raise IntegrityFailure("; ".join(faults))
+    # Another module with the same key may keep it less well.
+    _same(work, "key", "module", found.module, "the PKCS#11 module")
+    _same(work, "key", "module_sha256", found.module_sha256, "the PKCS#11 module's digest")
     return "it signed a fresh challenge, and the token withholds its value"
 
 
@@ -174,6 +177,7 @@ def registration(work: Work, by: Deadline) -> str:
 
 def iotedge(work: Work, by: Deadline) -> str:
     edge = IotEdge(work.box.target.shell)
+    alone_with_its_label(work, by)
     edge.check(by=by)
     if not edge.there(EdgeStep.config(work, by), by=by):
         raise IntegrityFailure(f"{CONFIG_PATH} is not what it was made")

@@ -18,7 +18,27 @@ from provisioning.iotedge import (
 )
 from provisioning.iotedge_uri import Pkcs11Uri
 from provisioning.record import observed
+from provisioning.token import KeyPair
 from provisioning.work import Work, need
+
+
+def alone_with_its_label(work: Work, by: Deadline) -> None:
+    """IoT Edge finds a key by its label and takes the first. Raises IntegrityFailure when the
+    token has other keys of the device key's label.
+    """
+    key = need(work.key, "the key")
+    found = work.box.keys.token.objects(by=by)
+    other = sorted({i.hex() for kind, name, i in found if _is_other(kind, name, i, key)})
+    if other:
+        raise IntegrityFailure(
+            f"the token has {1 + len(other)} keys labelled {key.label}, and IoT Edge may take any",
+            hint="Look at them: trustbox keys evidence. Not the device key, and to be erased or"
+            f" labelled anew: id {', '.join(other)} (trustbox keys erase).",
+        )
+
+
+def _is_other(kind: str, label: str, id: bytes, key: KeyPair) -> bool:
+    return kind in ("private", "public") and label == key.label and id != key.id
 
 
 class EdgeStep:
@@ -30,6 +50,7 @@ class EdgeStep:
         self._applied = Applied(changed=False, by_aziotctl=False)
 
     def probe(self, work: Work, by: Deadline) -> str | None:
+        alone_with_its_label(work, by)
         config = self.config(work, by)
         if not IotEdge(work.box.target.shell).there(config, by=by):
             return None

@@ -117,15 +117,21 @@ class KeyStep:
             work.note(
                 "key", template=intended(value(work.earlier, "key", "template") if same else None)
             )
+        before = value(work.earlier, "key", "spki_sha256")
+        same_id = value(work.earlier, "key", "cka_id") == key.id.hex()
+        replaced = before if same_id and before != key.spki_sha256 else None
         work.note(
             "key",
+            # The box's token was wiped, or it has another one: the old certificates are to revoke.
+            replaces_spki_sha256=observed(replaced),
             purpose=intended(work.plan.key_purpose),
             algorithm=observed(key.profile.value),
             cka_id=asserted(key.id.hex()),
             label=asserted(key.label),
             spki_sha256=asserted(key.spki_sha256),
         )
-        return f"{key.profile.value} key {work.plan.key_purpose} ({key.spki_sha256[:16]}…)"
+        told = f"{key.profile.value} key {work.plan.key_purpose} ({key.spki_sha256[:16]}…)"
+        return f"{told}, not the earlier record's," if replaced else told
 
 
 class KeyProofStep:

@@ -7,6 +7,7 @@ labels may repeat and handles die with their session.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import pkcs11
@@ -118,7 +119,9 @@ class TokenCalls:
     def logout(self) -> None:
         if self._session is not None:
             session, self._session = self._session, None
-            session.close()
+            # One that somebody else ended (C_CloseAllSessions, a token pulled and put back) is out.
+            with suppress(pkcs11.SessionHandleInvalid, pkcs11.SessionClosed):
+                session.close()
 
     def mechanisms(self, slot: int) -> list[int]:
         """Those that reach us: p11-kit leaves out what it cannot carry."""

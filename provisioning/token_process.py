@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import IO
 
 from harness.deadline import Deadline
-from harness.errors import BadFrame, DeadlineExpired, LinkLost, TokenRefused
+from harness.errors import BadFrame, DeadlineExpired, LinkLost, Misuse, TokenRefused
 from provisioning.token_protocol import (
     LONGEST_LINE,
     Answer,
@@ -47,12 +47,20 @@ class TokenProcess:
         self._environment = dict(environment)
         self._descriptors = tuple(descriptors)
         self._broken = broken
+        self._owner = os.getpid()
         self._lock = threading.RLock()
         self._worker: subprocess.Popen[bytes] | None = None
         self._errors: IO[bytes] | None = None
 
     def call(self, do: str, /, *, doing: str, by: Deadline, **arguments: object) -> object:
-        """Raises TokenRefused (the module's answer), DeadlineExpired, LinkLost, BadFrame."""
+        """Raises TokenRefused (the module's answer), DeadlineExpired, LinkLost, BadFrame; Misuse in
+        a forked child, which would speak in the middle of its parent's calls.
+        """
+        if os.getpid() != self._owner:
+            raise Misuse(
+                f"{doing}: this session with a token is of process {self._owner}, not of this one",
+                hint="Open another one after the fork.",
+            )
         line = pack_request(Request(do, arguments))
         with self._lock:
             worker = self._started()

@@ -17,6 +17,7 @@ from provisioning.cli.keys_options import (
     PinsFile,
     StateDirectory,
     TokenLabel,
+    tell,
 )
 from provisioning.cli.options import AsJson, Serial, TargetName, TargetsFile, to_stderr
 from provisioning.key_evidence import KeyEvidence
@@ -29,7 +30,6 @@ from provisioning.token_state import TokenState
 
 app = typer.Typer(help="Keys in a box's token: list, prove, rotate, PINs.", no_args_is_help=True)
 app.add_typer(keys_pin.app, name="pin", no_args_is_help=True)
-keys_life.register(app)
 
 
 @app.command("list")
@@ -75,24 +75,6 @@ def list_(
             typer.echo(f"{key.label:16} {key.kind:10} {key.id.hex()} {', '.join(key.objects)}")
             if key.trouble:
                 typer.echo(f"{'':16} quarantine: {key.trouble}")
-
-
-@app.command("factory-secret")
-def factory_secret(
-    hsm: Annotated[
-        str, typer.Argument(help="softhsm:line, or a pkcs11: URI of the HSM's token.")
-    ] = "softhsm:line",
-    state: StateDirectory = None,
-) -> None:
-    """Make the secret that boxes' PINs are derived from, once, inside the factory's HSM.
-
-    A plan uses it with source = "derived" in [secrets]. It never leaves the token and cannot be
-    made again: who loses it knows no PIN any more. It is not made twice.
-    """
-    station = Station(state.absolute()) if state else Station.default()
-    source = DerivedPins(hsm, station.state)
-    new = source.make(by=Deadline.after(KEY_SECONDS))
-    to_stderr(f"the secret of id {source.id.hex()} {'was made' if new else 'is there already'}")
 
 
 @app.command()
@@ -142,6 +124,29 @@ def evidence(
                 hint="The reasons stand with each key. A key that was imported on purpose passes"
                 " with --accept imported.",
             )
+
+
+keys_life.register(app)
+
+
+@app.command("factory-secret")
+def factory_secret(
+    hsm: Annotated[
+        str, typer.Argument(help="softhsm:line, or a pkcs11: URI of the HSM's token.")
+    ] = "softhsm:line",
+    state: StateDirectory = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make the secret that boxes' PINs are derived from, once, inside the factory's HSM.
+
+    A plan uses it with source = "derived" in [secrets]. It never leaves the token and cannot be
+    made again: who loses it knows no PIN any more. It is not made twice.
+    """
+    station = Station(state.absolute()) if state else Station.default()
+    source = DerivedPins(hsm, station.state)
+    new = source.make(by=Deadline.after(KEY_SECONDS))
+    said = f"the secret of id {source.id.hex()} {'was made' if new else 'is there already'}"
+    tell(as_json, said, cka_id=source.id.hex(), made=new)
 
 
 def _lines(one: KeyEvidence) -> list[str]:

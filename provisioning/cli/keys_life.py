@@ -19,8 +19,9 @@ from provisioning.cli.keys_options import (
     PinsFile,
     StateDirectory,
     TokenLabel,
+    tell,
 )
-from provisioning.cli.options import Lasting, Serial, TargetName, TargetsFile, to_stderr
+from provisioning.cli.options import AsJson, Lasting, Serial, TargetName, TargetsFile, to_stderr
 from provisioning.key_inventory import inventory
 from provisioning.key_rotation import retire, rotate
 from provisioning.token_public import KeyProfile
@@ -53,6 +54,7 @@ def rotate_(
     token: TokenLabel = None,
     pins: PinsFile = None,
     state: StateDirectory = None,
+    as_json: AsJson = False,
 ) -> None:
     """Make the key's next generation, have the station's CA certify it, and install that.
 
@@ -73,11 +75,20 @@ def rotate_(
             with chosen.station.authority(by=by) as ca:
                 issued = ca.certify(request, box.target.serial, days=period, by=by)
                 box.identity.install(new.key, (issued, ca.issuing), by=by)
-        to_stderr(
+        tell(
+            as_json,
             f"{purpose} of {box.target.serial}: generation {new.number} is made"
             f"{'' if key_only else ' and its certificate is installed'}; generation {old.number}"
-            " is still there. Run trustbox provision for its record; trustbox keys retire erases"
-            " the old one."
+            " is still there. Run trustbox provision for the record and for IoT Edge, then"
+            f" trustbox keys retire {purpose} to erase the old one.",
+            serial=box.target.serial,
+            purpose=purpose,
+            old=old.number,
+            new=new.number,
+            label=new.key.label,
+            cka_id=new.key.id.hex(),
+            spki_sha256=new.key.spki_sha256,
+            certified=not key_only,
         )
 
 
@@ -89,6 +100,7 @@ def retire_(
     token: TokenLabel = None,
     pins: PinsFile = None,
     state: StateDirectory = None,
+    as_json: AsJson = False,
 ) -> None:
     """Erase the key's old generations, once the newest one has its certificate in the token.
 
@@ -100,7 +112,13 @@ def retire_(
         chosen.log_in(box.keys, box.target, by=by)
         gone = retire(box.keys, purpose, by=by)
         told = ", ".join(str(one.number) for one in gone) or "none, there is only one"
-        to_stderr(f"{purpose} of {box.target.serial}: erased generations: {told}")
+        tell(
+            as_json,
+            f"{purpose} of {box.target.serial}: erased generations: {told}",
+            serial=box.target.serial,
+            purpose=purpose,
+            erased=[one.number for one in gone],
+        )
 
 
 def erase(
@@ -112,6 +130,7 @@ def erase(
     token: TokenLabel = None,
     pins: PinsFile = None,
     state: StateDirectory = None,
+    as_json: AsJson = False,
 ) -> None:
     """Erase everything of one CKA_ID: keys and certificates. Needs --lasting TB-….
 
@@ -131,7 +150,14 @@ def erase(
             raise Misuse(f"the token has nothing of id {id}", hint="trustbox keys list shows all.")
         for kind in ("private", "public", "secret", "certificate"):
             box.keys.token.destroy(kind, meant[0].id, by=by)
-        to_stderr(f"{meant[0].label} ({id}) is erased: {', '.join(meant[0].objects)}")
+        tell(
+            as_json,
+            f"{meant[0].label} ({id}) is erased: {', '.join(meant[0].objects)}",
+            serial=box.target.serial,
+            label=meant[0].label,
+            cka_id=meant[0].id.hex(),
+            erased=list(meant[0].objects),
+        )
 
 
 def import_(
@@ -145,6 +171,7 @@ def import_(
     token: TokenLabel = None,
     pins: PinsFile = None,
     state: StateDirectory = None,
+    as_json: AsJson = False,
 ) -> None:
     """Bring an AES-256 key that the factory made into the token, under RSA-AES key wrap.
 
@@ -161,7 +188,14 @@ def import_(
             raise Misuse(f"this station has no PIN for the token {found.label}")
         to_stderr(f"{purpose}: wrapping it for the token")
         key = box.keys.import_secret(purpose, value, pin=known.user, by=by)
-        to_stderr(f"{purpose} of {box.target.serial} is in the token, id {key.id.hex()}")
+        tell(
+            as_json,
+            f"{purpose} of {box.target.serial} is in the token, id {key.id.hex()}",
+            serial=box.target.serial,
+            purpose=purpose,
+            cka_id=key.id.hex(),
+            profile=key.profile.value,
+        )
 
 
 def _decoded(text: Secret, file: Path) -> Secret:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,6 +37,14 @@ PinsFile = Annotated[
 StateDirectory = Annotated[
     Path | None, typer.Option("--state", help="Where this station keeps CA, PINs and records.")
 ]
+
+
+def tell(as_json: bool, said: str, **facts: object) -> None:
+    """What was done: a sentence for people, or one JSON object on standard output."""
+    if as_json:
+        typer.echo(json.dumps(facts))
+    else:
+        to_stderr(said)
 
 
 @dataclass(frozen=True, slots=True)

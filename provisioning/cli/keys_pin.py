@@ -16,8 +16,9 @@ from provisioning.cli.keys_options import (
     PinsFile,
     StateDirectory,
     TokenLabel,
+    tell,
 )
-from provisioning.cli.options import AsJson, Serial, TargetName, TargetsFile, to_stderr
+from provisioning.cli.options import AsJson, Serial, TargetName, TargetsFile
 from provisioning.pin_budget import MOST, Role
 from provisioning.pin_change import change_kept_pins, of
 from provisioning.pins import Pins
@@ -66,6 +67,7 @@ def change(
     ] = None,
     so: So = False,
     state: StateDirectory = None,
+    as_json: AsJson = False,
 ) -> None:
     """Give the token another user PIN (or, with --so, another SO PIN).
 
@@ -85,7 +87,8 @@ def change(
         else:
             file = chosen.kept(box.target, found)
             change_kept_pins(box.keys, found, file, (role,), by=by)
-        to_stderr(f"{found.label} of {box.target.serial} has another {role} PIN")
+        said = f"{found.label} of {box.target.serial} has another {role} PIN"
+        tell(as_json, said, serial=box.target.serial, token=found.label, changed=role)
 
 
 @app.command()
@@ -96,6 +99,7 @@ def unblock(
     token: TokenLabel = None,
     pins: PinsFile = None,
     state: StateDirectory = None,
+    as_json: AsJson = False,
 ) -> None:
     """Set the user PIN anew by the SO: the one that is known here. Also for a locked one.
 
@@ -111,7 +115,8 @@ def unblock(
                 f"this station has no PINs for the token {found.label}", hint="Name them: --pins."
             )
         box.keys.token.reset_user_pin(found.label, known.so, known.user, serial=found.serial, by=by)
-        to_stderr(f"{found.label} of {box.target.serial} opens with its user PIN again")
+        said = f"{found.label} of {box.target.serial} opens with its user PIN again"
+        tell(as_json, said, serial=box.target.serial, token=found.label, unblocked="user")
 
 
 @app.command("forget-failures")
@@ -122,6 +127,7 @@ def forget_failures(
     token: TokenLabel = None,
     so: So = False,
     state: StateDirectory = None,
+    as_json: AsJson = False,
 ) -> None:
     """Say that the PIN is right now: this station's count of wrong ones begins anew.
 
@@ -132,4 +138,5 @@ def forget_failures(
     with chosen.box() as box:
         found = chosen.find(box.keys, box.target, by=Deadline.after(KEY_SECONDS))
         chosen.station.pin_budget.forget(found, role)
-        to_stderr(f"{found.label} of {box.target.serial}: wrong {role} PINs forgotten")
+        said = f"{found.label} of {box.target.serial}: wrong {role} PINs forgotten"
+        tell(as_json, said, serial=box.target.serial, token=found.label, forgotten=role)

@@ -38,6 +38,7 @@ def test_old_key_stays_until_the_new_one_is_certified(held_keys: KeySession, by:
     gone = retire(held_keys, "device", by=by)
 
     assert (old.number, new.number, both) == (1, 2, [1, 2])
+    assert (old.key.label, new.key.label) == ("device", "device.2")  # IoT Edge goes by labels
     assert new.key.profile is KeyProfile.EC_P384
     assert [one.number for one in gone] == [1]
     assert numbers(held_keys, by) == [2]

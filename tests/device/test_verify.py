@@ -71,7 +71,7 @@ def test_every_claim_of_the_record_is_proved_again_after_a_power_cut(
 def test_each_claim_that_is_not_so_is_named_and_the_others_still_hold(
     box: TrustBox, station: Station
 ) -> None:
-    """Spoilt in four places at once, then with a PIN that was tried wrongly."""
+    """Spoilt in five places at once, then with a PIN that was tried wrongly."""
     done = provision(box.target, PLAN, station)
     by = Deadline.after(60)
     assert done.work.chain is not None
@@ -81,14 +81,15 @@ def test_each_claim_that_is_not_so_is_named_and_the_others_still_hold(
         service.execute("DELETE FROM registration")
     box.target.shell.run("chmod", "644", CONFIG_PATH, by=by)
     enclave = box.enclave.path(SAMPLE)
-    box.target.shell.run("sh", "-c", 'printf x >>"$1"', "sh", enclave, by=by)
+    for file in (enclave, box.target.layout.pkcs11_module):
+        box.target.shell.run("sh", "-c", 'printf x >>"$1"', "sh", file, by=by)
 
     spoilt = reprove(box.target, station, reboot=False)
     with pytest.raises(TokenRefused):
         box.keys.login(PLAN.token_label, Secret(b"not-the-pin"), by=Deadline.after(30))
     tried = reprove(box.target, station, reboot=False)
 
-    wrong = ("path", "registration", "iotedge", "enclave")
+    wrong = ("key-proof", "path", "registration", "iotedge", "enclave")
     assert verdicts(spoilt) == {
         **dict.fromkeys(ALL, Verdict.OK),
         **dict.fromkeys(wrong, Verdict.FAILED),

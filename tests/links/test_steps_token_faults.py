@@ -14,24 +14,36 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from harness.deadline import Deadline
-from harness.errors import BadInput, DeviceRefused, IntegrityFailure, TokenRefused, TrustBoxError
-from harness.secret import Secret
+from harness.errors import (
+    BadInput,
+    DeviceRefused,
+    IntegrityFailure,
+    TokenRefused,
+    TrustBoxError,
+)
 from provisioning.keys import KeySession
-from provisioning.plan import Plan, example_plan, parse_plan
-from provisioning.run import Provisioned, provision
+from provisioning.run import provision
 from provisioning.station import Station
-from provisioning.steps import EffectStep, LookStep
-from provisioning.steps_box import RecordStep
-from provisioning.steps_key import KeyProofStep, KeyStep, TokenStep
+from provisioning.steps_edge import EdgeStep
+from provisioning.steps_key import KeyStep, TokenStep
 from provisioning.token_public import KeyProfile
 from provisioning.token_template import STRICT, KeyTemplate
 from tests.links.host_box import SERIAL, HostBox, Who, host_box, last_words, recorded
 from tests.links.sshd import LocalSshd
+from tests.links.token_rows import (
+    LABEL,
+    PURPOSE,
+    SO,
+    USER,
+    made_with,
+    objects,
+    ours,
+    plan,
+    run,
+)
 
 pytestmark = pytest.mark.slow
 
-LABEL, SO, USER = "trustbox", "so-pin-40127788", "user-pin-40127788"
-PURPOSE = "device-id"
 OPEN = {"PRIVATE": True, "SENSITIVE": True, "EXTRACTABLE": True}
 
 
@@ -46,34 +58,6 @@ def box(sshd: LocalSshd, tmp_path: Path) -> Iterator[HostBox]:
 @pytest.fixture
 def station(tmp_path: Path) -> Station:
     return Station(tmp_path / "station")
-
-
-def to_the_proof() -> tuple[EffectStep | LookStep, ...]:
-    return (Who(), TokenStep(), KeyStep(), KeyProofStep(), RecordStep())
-
-
-def plan(box: HostBox, *, user: str = USER, label: str = LABEL) -> Plan:
-    box.pins.write_text(f"so_pin = '{SO}'\nuser_pin = '{user}'\n")
-    text = (
-        example_plan().partition("\n[enrollment.est]\n")[0].replace('"generate"', f'"{box.pins}"')
-    )
-    text = text.replace(f'\nlabel = "{LABEL}"', f"\nlabel = '{label}'")
-    return parse_plan(text.encode(), where="plan.toml", beside=box.place)
-
-
-def run(box: HostBox, wanted: Plan, station: Station) -> Provisioned:
-    return provision(box.target, wanted, station, steps=to_the_proof)
-
-
-def objects(box: HostBox) -> set[str]:
-    """The files of the token's objects; the token's own file, which counts PINs, apart."""
-    found = (box.place / "tokens").rglob("*.object")
-    return {f"{file.parent.name}/{file.name}" for file in found if file.name != "token.object"}
-
-
-def ours(keys: KeySession, by: Deadline, label: str = LABEL) -> None:
-    keys.initialise(label, so_pin=Secret(SO.encode()), user_pin=Secret(USER.encode()), by=by)
-    keys.login(label, Secret(USER.encode()), by=by)
 
 
 def twice_the_label(keys: KeySession, by: Deadline) -> None:
@@ -96,16 +80,6 @@ def two_of_one_id(keys: KeySession, by: Deadline) -> None:
     foreign(keys, by)
     key = ec.generate_private_key(ec.SECP256R1())
     keys.token.import_ec(keys.id_of(PURPOSE), PURPOSE, key, template=STRICT, by=by)
-
-
-def made_with(
-    template: KeyTemplate = STRICT, profile: KeyProfile = KeyProfile.EC_P256
-) -> Callable[[KeySession, Deadline], None]:
-    def arrange(keys: KeySession, by: Deadline) -> None:
-        ours(keys, by)
-        keys.token.ensure(keys.id_of(PURPOSE), PURPOSE, profile, templates=(template,), by=by)
-
-    return arrange
 
 
 @dataclass(frozen=True)
@@ -204,3 +178,24 @@ def test_signs_that_mean_something_elsewhere_are_taken_as_they_are(
     assert recorded(station, "token", "label") == label
     assert recorded(station, "key", "verdict") == "made-inside"
     assert len(objects(box)) == 2
+
+
+def test_two_keys_of_one_label_are_not_left_to_iot_edge_to_choose_from(
+    box: HostBox, station: Station, by: Deadline
+) -> None:
+    """It looks keys up by their label and takes the first. The key's own step goes by CKA_ID."""
+    with closing(KeySession(box.target)) as keys:
+        ours(keys, by)
+        key = ec.generate_private_key(ec.SECP256R1())
+        keys.token.import_ec(b"theirs", PURPOSE, key, template=STRICT, by=by)
+    service = '[enrollment.dps]\nservice = "https://localhost:1"\nid_scope = "0ne00ABCDEF"\n'
+    plan(box)
+    wanted = box.plan(service + '[iotedge]\nidentity = "installed"\n')
+
+    with pytest.raises(IntegrityFailure, match="2 keys labelled device-id") as refusal:
+        provision(
+            box.target, wanted, station, steps=lambda: (Who(), TokenStep(), KeyStep(), EdgeStep())
+        )
+
+    assert b"theirs".hex() in refusal.value.hint
+    assert last_words(station) == ("iotedge", "failed")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Collection
 
 from cryptography import x509
@@ -48,10 +49,35 @@ def device_subject(serial: str) -> x509.Name:
     )
 
 
-def make_request(key: SigningKey, serial: str) -> bytes:
-    """A PKCS#10 request (DER) for the box's name, signed in the token."""
-    profile = KeyProfile.of(key.public_key())
+def make_request(key: SigningKey, serial: str, *, tls_unique: bytes | None = None) -> bytes:
+    """A PKCS#10 request (DER) for the box's name, signed in the token.
+
+    ``tls_unique`` binds it to a TLS connection: its base64 is the challengePassword (RFC 7030 3.5).
+    """
     builder = x509.CertificateSigningRequestBuilder().subject_name(device_subject(serial))
+    if tls_unique is not None:
+        bound = base64.b64encode(tls_unique)
+        builder = builder.add_attribute(AttributeOID.CHALLENGE_PASSWORD, bound)
+    return _signed(builder, key)
+
+
+def make_renewal(key: SigningKey, present: x509.Certificate) -> bytes:
+    """A request (DER) for exactly the names of ``present``, as RFC 7030 4.2.2 wants it."""
+    builder = x509.CertificateSigningRequestBuilder().subject_name(present.subject)
+    if (names := alternative_names(present)) is not None:
+        builder = builder.add_extension(names, critical=False)
+    return _signed(builder, key)
+
+
+def alternative_names(found: x509.Certificate) -> x509.SubjectAlternativeName | None:
+    try:
+        return found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return None
+
+
+def _signed(builder: x509.CertificateSigningRequestBuilder, key: SigningKey) -> bytes:
+    profile = KeyProfile.of(key.public_key())
     made = builder.sign(key, profile.hash if profile else hashes.SHA256())
     return made.public_bytes(serialization.Encoding.DER)
 

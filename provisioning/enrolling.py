@@ -18,6 +18,7 @@ from provisioning.dps import DpsDevice
 from provisioning.est import BasicLogin, EstClient
 from provisioning.http_box import box_connector, station_address
 from provisioning.http_tls import TlsConnector
+from provisioning.http_token_tls import TokenTlsConnector
 from provisioning.local_http import LOOPBACK
 from provisioning.local_services import ID_SCOPE, ServiceFiles, Services, listening_at
 from provisioning.token_public import PublicKey
@@ -86,38 +87,70 @@ def est_client(work: Work, *, by: Deadline) -> Iterator[EstClient]:
         trusted: str | None = running.trusted
         login: BasicLogin | None = BasicLogin(user, password)
     else:
-        url, trusted_file = est.server, est.trusted
-        trusted = _text(trusted_file) if trusted_file else None
+        url, trusted = est.server, _text(est.trusted) if est.trusted else None
         login = BasicLogin(est.login[0], SecretFile(est.login[1])) if est.login else None
-    with EstClient(
-        url, TlsConnector(trusted), login=login, label=est.label, patience=est.patience
-    ) as client:
+    connector = TlsConnector(trusted, bindable=est.proof)
+    with EstClient(url, connector, login=login, label=est.label, patience=est.patience) as client:
         yield client
+
+
+@contextmanager
+def renewing_client(
+    work: Work, present: tuple[x509.Certificate, ...], *, by: Deadline
+) -> Iterator[EstClient]:
+    """The same server, asked by the box itself, which shows ``present`` by the key in its token.
+
+    Without the plan's login: that is the line's, and the box's normal world would see it.
+    """
+    est, target = need(work.plan.est, "[enrollment.est]"), work.box.target
+    if not est.server:
+        running = station_services(work, by=by)
+        url = f"https://{_at(station_address(target, by=by))}:{running.est.port}"
+        trusted: str | None = running.trusted
+    else:
+        url, trusted = est.server, _text(est.trusted) if est.trusted else None
+    with (
+        _as_the_box(work, present, trusted, by) as connector,
+        EstClient(url, connector, label=est.label, patience=est.patience) as client,
+    ):
+        yield client
+
+
+@contextmanager
+def _as_the_box(
+    work: Work, chain: tuple[x509.Certificate, ...], trusted: str | None, by: Deadline
+) -> Iterator[TokenTlsConnector]:
+    pins = need(work.pins, "the PIN")
+    with box_connector(
+        work.box.target,
+        label=work.plan.token_label,
+        key_id=need(work.key, "the key").id,
+        chain=chain,
+        pin=lambda: pins.user,
+        trusted=trusted,
+        by=by,
+    ) as connector:
+        yield connector
+
+
+def _at(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
 
 
 @contextmanager
 def dps_device(work: Work, *, by: Deadline) -> Iterator[DpsDevice]:
     """The plan's provisioning service, asked by the box itself with the key in its token."""
     dps, chain = need(work.plan.dps, "[enrollment.dps]"), need(work.chain, "the certificate")
-    target, pins = work.box.target, need(work.pins, "the PIN")
+    target = work.box.target
     if not dps.service:
         running, address = station_services(work, by=by), station_address(target, by=by)
-        host = f"[{address}]" if ":" in address else address
-        endpoint, scope = f"https://{host}:{running.dps.port}", ID_SCOPE
+        endpoint, scope = f"https://{_at(address)}:{running.dps.port}", ID_SCOPE
         trusted: str | None = running.trusted
     else:
         endpoint, scope = dps.service, dps.id_scope
         trusted = _text(dps.trusted) if dps.trusted else None
     with (
-        box_connector(
-            target,
-            label=work.plan.token_label,
-            key_id=need(work.key, "the key").id,
-            chain=chain,
-            pin=lambda: pins.user,
-            trusted=trusted,
-            by=by,
-        ) as connector,
+        _as_the_box(work, chain, trusted, by) as connector,
         DpsDevice(scope, registration_id(target.serial), connector, endpoint=endpoint) as device,
     ):
         yield device
@@ -133,21 +166,22 @@ def dps_address(work: Work, *, by: Deadline) -> tuple[str, str]:
         return dps.service, dps.id_scope
     files = station_services(work, by=by).files
     address = station_address(work.box.target, by=by)
-    host = f"[{address}]" if ":" in address else address
-    return f"https://{host}:{files.ports().dps}", ID_SCOPE
+    return f"https://{_at(address)}:{files.ports().dps}", ID_SCOPE
 
 
 def station_services(work: Work, *, by: Deadline) -> Services:
     """The station's own EST server and provisioning service, running until the run ends."""
     if work.services is None:
-        address = station_address(work.box.target, by=by) if work.plan.dps else ""
+        est = work.plan.est
+        renews = est is not None and not est.server and est.renew_days > 0
+        address = station_address(work.box.target, by=by) if work.plan.dps or renews else ""
         work.services = work.held.enter_context(
             ServiceFiles(work.station.state).serving(
                 work.authority,
                 days=work.plan.validity_days,
                 names=[address] if address else [],
                 listen=listening_at(address),
-                est_listen=LOOPBACK,
+                est_listen=listening_at(address) if renews else LOOPBACK,
             )
         )
     return work.services

@@ -10,7 +10,7 @@ from harness.deadline import Deadline
 from harness.errors import DeviceRefused, IntegrityFailure
 from harness.target import Target
 from provisioning.certificates import der, pem
-from provisioning.csr import UNREADABLE, make_request
+from provisioning.csr import UNREADABLE, make_renewal, make_request
 from provisioning.keys import KeySession
 from provisioning.token import KeyPair
 from provisioning.token_key import signing_key
@@ -27,9 +27,14 @@ class IdentitySession:
         """Where programs on the box find the certificate with its issuers, leaf first; 0644."""
         return posixpath.join(self._target.layout.identity_directory, "device.pem")
 
-    def request(self, key: KeyPair, *, by: Deadline) -> bytes:
-        """A certificate request (PKCS#10, DER) for this box, signed in the TEE."""
-        return make_request(signing_key(self._keys.token, key, by=by), self._target.serial)
+    def request(self, key: KeyPair, *, tls_unique: bytes | None = None, by: Deadline) -> bytes:
+        """A certificate request (PKCS#10, DER) for this box, signed in the TEE; see make_request"""
+        signer = signing_key(self._keys.token, key, by=by)
+        return make_request(signer, self._target.serial, tls_unique=tls_unique)
+
+    def renewal(self, key: KeyPair, present: x509.Certificate, *, by: Deadline) -> bytes:
+        """A request for the names of the present certificate, signed in the TEE."""
+        return make_renewal(signing_key(self._keys.token, key, by=by), present)
 
     def install(self, key: KeyPair, chain: tuple[x509.Certificate, ...], *, by: Deadline) -> None:
         """Put the chain (leaf first) on the box: the leaf beside its key, all of it in a file.

@@ -33,6 +33,10 @@ class EstPlan:
     """User, and the file with the password (0600)."""
     patience: float = PATIENCE
     """Longest Retry-After, in seconds, that a run waits for; beyond, it is parked."""
+    renew_days: int = 0
+    """A certificate that ends within so many days is renewed by simplereenroll; 0: never."""
+    proof: bool = False
+    """Whether requests carry the TLS connection's tls-unique (RFC 7030 3.5)."""
     idevid: bool = True
     """Whether the certificate must be an IDevID (provisioning.idevid) and not just any client's."""
 
@@ -77,7 +81,10 @@ def read_enrollment(
 
 
 _KEYS = {
-    "est": ("server", "label", "trusted", "ca", "user", "password_file", "patience", "profile"),
+    "est": (
+        *("server", "label", "trusted", "ca", "user", "password_file", "patience", "profile"),
+        *("renew_days", "proof"),
+    ),
     "dps": ("service", "id_scope", "trusted"),
 }
 
@@ -89,9 +96,14 @@ def _table(inner: Mapping[str, object], name: str, where: str) -> Table:
 def _est(table: Table, beside: Path) -> EstPlan:
     server = table.text("server", _URL, _URL_FORM)
     patience = table.seconds("patience", PATIENCE)
+    renew = table.number("renew_days", 1, 3650) if "renew_days" in table else 0
     if server == STATION:
-        _alone(table, "server", _KEYS["est"], but=("server", "patience"))
-        return EstPlan("", patience=patience)
+        _alone(table, "server", _KEYS["est"], but=("server", "patience", "renew_days"))
+        return EstPlan("", patience=patience, renew_days=renew)
+    proof = table.optional("proof", "tls-unique", '"tls-unique"') is not None
+    if proof and renew:
+        # The box's OpenSSL makes the handshake of a renewal, and does not tell the binding.
+        raise table.wrong("proof", "tls-unique", "absent beside renew_days")
     ca = table.file("ca", beside)
     if ca is None:
         raise table.wrong("ca", None, "the root, PEM, that the server's certificates lead to")
@@ -106,6 +118,8 @@ def _est(table: Table, beside: Path) -> EstPlan:
         ca=ca,
         login=(user, password) if user is not None and password is not None else None,
         patience=patience,
+        renew_days=renew,
+        proof=proof,
         idevid=(table.optional("profile", "idevid|client", '"idevid" or "client"') or "idevid")
         == "idevid",
     )

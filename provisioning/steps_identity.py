@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 
 from cryptography import x509
 
@@ -11,9 +10,15 @@ from harness.deadline import Deadline
 from harness.errors import DeviceRefused, IntegrityFailure
 from provisioning.certificates import der, pem
 from provisioning.csr import UNREADABLE, checked_request
-from provisioning.enrolling import est_client, judge_of, serving_path
-from provisioning.est_answers import Parked
-from provisioning.http_errors import PutOff
+from provisioning.enrolling import judge_of, serving_path
+from provisioning.enrolling_est import (
+    enrolled,
+    enrolled_bound,
+    forget_parked,
+    is_to_renew,
+    note_request,
+    renewed,
+)
 from provisioning.idevid import NO_END, hardware_serial
 from provisioning.private_files import write_durably
 from provisioning.record import intended, observed
@@ -29,30 +34,41 @@ class CertificateStep:
     The station's CA issues it, or an EST server does, as the plan says. What is beside the record::
 
         request.der           the request: repeated as it is, for EST wants the same octets again
-        est-parked.json       an enrollment that the server put off
+        renewal.der           the same for a renewal, until it is through
+    est-parked.json       an enrollment that the server put off
         issued/NUMBER.pem     every certificate that was ever received, before it was judged
         device.pem chain.pem root.pem    the one that counts, its issuers, the root
     """
 
     name, doing, seconds = "certificate", "having the device key certified", 300.0
 
+    def __init__(self) -> None:
+        self._ending: tuple[x509.Certificate, ...] | None = None
+        """The certificate, with its issuers, that the plan wants renewed."""
+
     def probe(self, work: Work, by: Deadline) -> str | None:
         """What the box shows counts; then what an earlier run had issued but not installed."""
         for found in (work.box.identity.chain(by=by), self._kept(work)):
             path = serving_path(work, found, judge_of(work)) if found else None
-            if path is not None:
-                self._keep(work, path)
-                return f"certificate {self._described(work)} is issued"
+            if path is None:
+                continue
+            if is_to_renew(work, path[0]):
+                self._ending = self._ending or path
+                continue
+            self._keep(work, path)
+            return f"certificate {self._described(work)} is issued"
         return None
 
     def act(self, work: Work, by: Deadline) -> None:
-        request = self._request(work, by)
-        work.note("certificate", request_sha256=observed(hashlib.sha256(request).hexdigest()))
         if work.plan.est is None:
-            issued = self._of_the_station(work, request, by)
+            issued = self._of_the_station(work, self._request(work, by), by)
             others: tuple[x509.Certificate, ...] = ()
+        elif self._ending is not None:
+            issued, others = renewed(work, self._ending, by=by)
+        elif work.plan.est.proof:
+            issued, others = enrolled_bound(work, by=by)
         else:
-            issued, others = self._of_est(work, request, by)
+            issued, others = enrolled(work, self._request(work, by), by=by)
         self._received(work, issued)
         path = judge_of(work).path(
             issued,
@@ -61,33 +77,16 @@ class CertificateStep:
             also=others,
         )
         self._keep(work, path)
-        _parked_file(work).unlink(missing_ok=True)  # after the certificate is safe
+        forget_parked(work)  # after the certificate is safe
 
     def confirm(self, work: Work, by: Deadline) -> str:
-        return f"certificate {self._described(work)} issued by {_whom(work)} and checked"
+        how = "issued" if self._ending is None else "renewed"
+        return f"certificate {self._described(work)} {how} by {_whom(work)} and checked"
 
     @staticmethod
     def _of_the_station(work: Work, request: bytes, by: Deadline) -> x509.Certificate:
         days = work.plan.validity_days
         return work.authority().certify(request, work.box.target.serial, days=days, by=by)
-
-    @staticmethod
-    def _of_est(
-        work: Work, request: bytes, by: Deadline
-    ) -> tuple[x509.Certificate, tuple[x509.Certificate, ...]]:
-        """Raises PutOff, keeping what to ask then; what else the server sent is not trusted."""
-        place = _parked_file(work)
-        waiting = Parked.from_json(place.read_text(), str(place)) if place.exists() else None
-        with est_client(work, by=by) as client:
-            if waiting is not None and waiting.request == request:
-                made = client.resume(waiting, by=by)
-            else:
-                made = client.enroll(request, by=by)
-            if isinstance(made, Parked):
-                write_durably(place, made.to_json().encode())
-                raise PutOff(f"certifying {work.box.target.serial}", made.until)
-            issuers = client.cacerts(by=by)
-        return made.certificate, (*made.others, *issuers)
 
     @staticmethod
     def _request(work: Work, by: Deadline) -> bytes:
@@ -97,11 +96,13 @@ class CertificateStep:
             kept = place.read_bytes()[:_LARGEST]
             asked = checked_request(kept, work.box.target.serial, allowed=tuple(KeyProfile))
             if asked == key.public_key:
+                note_request(work, kept)
                 return kept
         except (OSError, DeviceRefused):
             pass  # none, or of another box's or time's: made anew
         made = work.box.identity.request(key, by=by)
         write_durably(place, made, mode=0o644)
+        note_request(work, made)
         return made
 
     @staticmethod
@@ -185,7 +186,3 @@ def _whom(work: Work) -> str:
     if work.plan.est is None:
         return "the station's CA"
     return f"EST at {work.plan.est.server}" if work.plan.est.server else "the station's EST server"
-
-
-def _parked_file(work: Work) -> Path:
-    return work.directory / "est-parked.json"

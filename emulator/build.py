@@ -5,14 +5,11 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 
-from emulator.archive import Apt, host_archive
 from emulator.build_lock import build_lock
 from emulator.image import Image
-from emulator.image_build import build_into, gather
 from emulator.image_store import find_image, keep_image, recipe_digest
 from emulator.paths import build_dir, images_dir
 from emulator.profiles import CURRENT, profile_named
-from emulator.running import Tools
 from emulator.stages import staging, sweep
 from harness.deadline import Deadline
 
@@ -41,6 +38,11 @@ def ensure_image(
     found = None if refresh else find_image(images, recipe)
     if found:
         return found
+    # Here: an image that is there is found without what building one needs to be imported.
+    from emulator.archive import Apt, host_archive
+    from emulator.image_build import build_into, gather
+    from emulator.running import Tools
+
     uri = (archive or host_archive()).rstrip("/")
     build = build_dir()
     by = Deadline.after(BUILD_SECONDS)

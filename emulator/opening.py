@@ -13,9 +13,7 @@ from emulator.flash_seen import flash_seen
 from emulator.kept import KeptRig
 from emulator.owner import OwnerLock
 from emulator.profiles import CURRENT, profile_named
-from emulator.rig import EmulatorRig
 from emulator.ta_key import ta_encryption_key
-from emulator.tamper.live import LiveTamper
 from harness.capability import Capability
 from harness.console import SerialConsole
 from harness.console_login import ConsoleLogin
@@ -24,6 +22,7 @@ from harness.errors import RigError
 from harness.holding import Endpoint, Holding
 from harness.panics import DEFAULT_PANICS
 from harness.secret import Secret
+from harness.tamper import Tamper
 from harness.target import EvidenceLevel, Firmware, Rig, World
 from harness.vitals import Vitals
 
@@ -125,6 +124,9 @@ def hold_box(
     progress: Callable[[str], None] = lambda what: None,
 ) -> Holding:
     """A held box that is still off. With ``owner`` it is the box itself, without a copy."""
+    from emulator.rig import EmulatorRig  # here: a kept box is held by its keeper
+    from emulator.tamper.live import LiveTamper
+
     vitals = Vitals(name)
     consoles = _consoles(box, vitals)
     run = run_dir.new(box.serial)
@@ -141,7 +143,8 @@ def hold_box(
         environment=environment,
         progress=progress,
     )
-    return _holding(box, rig, lambda: rig.ssh_port, consoles, vitals)
+    # Whoever holds QEMU itself; a keeper's clients do not.
+    return _holding(box, rig, lambda: rig.ssh_port, consoles, vitals, LiveTamper(rig))
 
 
 def _consoles(box: Box, vitals: Vitals) -> dict[World, SerialConsole]:
@@ -155,10 +158,8 @@ def _holding(
     port: Callable[[], int],
     consoles: Mapping[World, SerialConsole],
     vitals: Vitals,
+    tamper: Tamper | None = None,
 ) -> Holding:
-    # Whoever holds QEMU itself; a keeper's clients do not.
-    tamper = LiveTamper(rig) if isinstance(rig, EmulatorRig) else None
-
     def endpoint() -> Endpoint:
         return Endpoint("127.0.0.1", port(), box.host_key, client_key=box.client_key)
 

@@ -51,6 +51,7 @@ class AgentConnection:
         self._stream = stream
         self._reader = FrameReader()
         self._requests = itertools.count(1)
+        self._closed = False
 
     def next_request(self) -> int:
         return next(self._requests) & 0xFFFFFFFF
@@ -86,7 +87,14 @@ class AgentConnection:
         poll.register(self._stream.fileno(), select.POLLIN)
         return bool(poll.poll(0))
 
+    @property
+    def closed(self) -> bool:
+        """Whether somebody on this side closed it."""
+        return self._closed
+
     def close(self) -> None:
+        """Safe to call twice."""
+        self._closed = True
         self._stream.close()
 
     def start(self, *, by: Deadline) -> None:
@@ -138,21 +146,6 @@ def bootstrap(streams: Streams, layout: Layout, *, by: Deadline) -> AgentConnect
     # Programs' input and TEE parameters carry secrets.
     words = ("sh", "-c", BOOTSTRAP, "trustbox", path, layout.tee_device)
     return AgentConnection(streams.stream(*words, by=by, secret=True))
-
-
-def start_agent(streams: Streams, layout: Layout, *, by: Deadline) -> AgentConnection:
-    """Start a helper of its own on the box, putting it there if need be.
-
-    Raises DeviceRefused when the box cannot run it, Misuse and RigError when it cannot be built
-    here, BadFrame, LinkError, BoxDied.
-    """
-    connection = bootstrap(streams, layout, by=by)
-    try:
-        connection.start(by=by)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
 
 
 def refused(frame: Frame) -> Misuse | DeviceRefused | BadFrame:

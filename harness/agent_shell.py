@@ -12,17 +12,14 @@ import threading
 import time
 from collections.abc import Iterator
 
-from harness.agent_client import AgentConnection, bootstrap
+from harness.agent_client import AgentConnection
 from harness.agent_program import run_program
 from harness.deadline import Deadline
 from harness.errors import (
-    BadFrame,
     CommandFailed,
-    DeviceRefused,
     LinkLost,
-    Misuse,
-    RigError,
 )
+from harness.helpers import Helpers, NoHelper
 from harness.history import History
 from harness.ssh import SshShell, noted, shown
 from harness.ssh_exec import MOST_OUTPUT, command_line
@@ -45,11 +42,11 @@ class AgentShell:
         *,
         most_output: int = MOST_OUTPUT,
     ) -> None:
-        self._ssh, self._layout = ssh, layout
+        self._ssh = ssh
         self._vitals, self._history = vitals, history
         self._most_output = most_output
-        self._lock = threading.Lock()
-        self._idle: list[tuple[int, AgentConnection]] = []
+        self.helpers = Helpers(ssh, layout, vitals)
+        """Those that run commands; who talks to the TEE takes turns with them."""
         self._turns = threading.BoundedSemaphore(MOST_HELPERS)
         self._why_not, self._why_not_in = "", -1
         self._log = logging.getLogger(f"harness.agent.{vitals.target}")
@@ -97,10 +94,7 @@ class AgentShell:
 
     def close(self) -> None:
         """End all helpers. The next command would start one again."""
-        with self._lock:
-            idle, self._idle = self._idle, []
-        for _, agent in idle:
-            agent.close()
+        self.helpers.close()
 
     @contextlib.contextmanager
     def _agent(self, by: Deadline) -> Iterator[AgentConnection | None]:
@@ -116,41 +110,13 @@ class AgentShell:
     @contextlib.contextmanager
     def _one_agent(self, by: Deadline) -> Iterator[AgentConnection | None]:
         life = self._vitals.life
-        agent = self._take_idle(life) or self._start(by)
-        try:
+        with contextlib.ExitStack() as held:
+            try:
+                agent = held.enter_context(self.helpers.lent(by=by))
+            except NoHelper as none:
+                self._give_up(life, none.problem.message)
+                agent = None
             yield agent
-        except BaseException:
-            if agent is not None:
-                agent.close()
-            raise
-        if agent is not None:
-            with self._lock:
-                self._idle.append((life, agent))
-
-    def _take_idle(self, life: int) -> AgentConnection | None:
-        while True:
-            with self._lock:
-                if not self._idle:
-                    return None
-                born, agent = self._idle.pop()
-            if born == life and self._ssh.connected and not agent.stale:
-                return agent
-            agent.close()
-
-    def _start(self, by: Deadline) -> AgentConnection | None:
-        started, life = time.monotonic(), self._vitals.life
-        agent = bootstrap(self._ssh, self._layout, by=by)
-        try:
-            agent.start(by=by)
-        except BaseException as problem:
-            agent.close()
-            if isinstance(problem, (DeviceRefused, Misuse, RigError, BadFrame)):
-                self._vitals.check()
-                self._give_up(life, problem.message)
-                return None
-            raise
-        self._log.debug("the helper answers after %.3f s", time.monotonic() - started)
-        return agent
 
     def _give_up(self, life: int, reason: str) -> None:
         """For this life of the box: the next one may be another firmware's."""

@@ -57,7 +57,7 @@ def _promises(bench: Bench) -> str:
     shell = AgentShell(bench.ssh, holding.layout, rig.vitals, history)
     try:
         by = Deadline.after(BOOT_SECONDS)
-        found = find_capabilities(shell, bench.ssh, holding, history, by=by)
+        found = find_capabilities(shell, shell.helpers, holding, history, by=by)
     finally:
         shell.close()
     missing = sorted(c.value for c in holding.promises - found)

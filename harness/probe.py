@@ -11,9 +11,10 @@ from uuid import UUID, uuid4
 from harness.capability import Capability
 from harness.deadline import Deadline
 from harness.errors import BoxDied, TeeRefused, TrustBoxError
+from harness.helpers import Helpers
 from harness.history import History
 from harness.holding import Holding
-from harness.target import Shell, Streams, World
+from harness.target import Shell, World
 from harness.tee import IMPLEMENTATION_OPTEE, Direction, Memref, TeeClient, TeeResult, connect
 from harness.tee_codes import TeeCode
 
@@ -30,10 +31,15 @@ test -c "$1" && echo tee-device
 test -f "$2" && echo module
 test -x "$3" && echo p11-kit
 command -v openssl >/dev/null && echo openssl
-grep -qs TEEC_ReceiveReplyGenericRpc /usr/lib/*/libteec.so* /usr/lib/libteec.so* && echo oe-rpc
+for library in /usr/lib/*/libteec.so* /usr/lib/libteec.so*; do
+  [ -f "$library" ] && [ ! -h "$library" ] && set -- "$@" "$library"
+done
+[ $# -gt 6 ] && (shift 6; exec grep -qs TEEC_ReceiveReplyGenericRpc "$@") && echo oe-rpc
 test -x "$4" && test -d "$5" && echo xtest
 for rpmb in /dev/mmcblk*rpmb /sys/class/rpmb/*; do [ -e "$rpmb" ] && echo rpmb && break; done
-grep -qx kernel /sys/class/tee/tee*/rpmb_routing_model 2>/dev/null && echo rpmb-kernel
+for file in /sys/class/tee/tee*/rpmb_routing_model; do
+  { read -r model <"$file"; } 2>/dev/null && [ "$model" = kernel ] && echo rpmb-kernel && break
+done
 test -f "$6" && echo softhsm
 exit 0
 """
@@ -46,7 +52,7 @@ TEE_UUID = re.compile(rb"TEE UUID ([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
 
 
 def probe(
-    shell: Shell, streams: Streams, holding: Holding, history: History, *, by: Deadline
+    shell: Shell, helpers: Helpers, holding: Holding, history: History, *, by: Deadline
 ) -> frozenset[Capability]:
     """The box's capabilities, together with what its rig says it can do.
 
@@ -82,7 +88,7 @@ def probe(
         found.add(Capability.GOLDEN)
     log = logging.getLogger(f"harness.probe.{holding.vitals.target}")
     name = holding.vitals.target
-    with _telling(log, "the helper"), connect(streams, layout, history, name, by=by) as client:
+    with _telling(log, "the helper"), connect(helpers.held(by=by), history, name) as client:
         found.add(Capability.AGENT)
         if "tee-device" in tools:
             _probe_tee(client, found, "module" in tools, log, by)

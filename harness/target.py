@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from harness.boot_seen import BootSeen
 from harness.capability import Capability
@@ -22,6 +22,9 @@ from harness.remedies import remedy
 from harness.secret import Secret
 from harness.serial_health import SerialHealth
 from harness.tamper import Tamper
+
+if TYPE_CHECKING:
+    from harness.helpers import Helpers
 
 
 class World(Enum):
@@ -199,6 +202,8 @@ class Target:
     firmware: Firmware = field(default_factory=Firmware)
     evidence_level: EvidenceLevel = EvidenceLevel.FUNCTIONAL
     history: History = field(default_factory=History)
+    helpers: Helpers | None = None
+    """What runs on the box for its shell and for TEE clients; None: no TEE can be talked to."""
     console_shell: SerialShell | None = None
     """The shell over the normal world's UART, which logs in with its first request; None: who logs
     in there is not known."""

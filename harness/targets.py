@@ -12,7 +12,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from harness.agent_shell import AgentShell
-from harness.bench_opening import hold_bench
 from harness.bench_serial import permitted
 from harness.capability import Capability
 from harness.config import TargetConfig, choose
@@ -69,9 +68,12 @@ def open_target(
         target = Target(
             name=name,
             serial=holding.serial,
-            capabilities=_promised(name, holding, probe(shell, ssh, holding, history, by=by)),
+            capabilities=_promised(
+                name, holding, probe(shell, shell.helpers, holding, history, by=by)
+            ),
             shell=shell,
             streams=ssh,
+            helpers=shell.helpers,
             consoles=holding.consoles,
             rig=holding.rig,
             layout=holding.layout,
@@ -127,6 +129,8 @@ def _hold(
     progress: Callable[[str], None],
 ) -> Holding:
     if isinstance(chosen, BenchConfig):
+        from harness.bench_opening import hold_bench  # an emulated box needs nothing of benches
+
         return hold_bench(chosen, serial=serial, by=by, progress=progress)
     from emulator.opening import hold  # here, so that a station with benches only needs no QEMU
 

@@ -2,7 +2,7 @@
 
 ::
 
-    TeeClient --(a helper of its own, one SSH stream)--> /dev/tee0 --> OP-TEE --> TA
+    TeeClient --(a helper for itself, one SSH stream)--> /dev/tee0 --> OP-TEE --> TA
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ import struct
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from uuid import UUID
 
-from harness.agent_client import AgentConnection, start_agent
+from harness.agent_client import AgentConnection
 from harness.agent_frames import Frame, FrameType
 from harness.capability import Capability
 from harness.deadline import Deadline
 from harness.errors import BadFrame, DeviceRefused, LinkLost, Misuse, TeeRefused, TrustBoxError
 from harness.history import History
 from harness.ssh import noted
-from harness.target import Layout, Streams, Target
+from harness.target import Target
 from harness.tee_codes import SUCCESS, TeeCode, TeeOrigin, name_of
 from harness.tee_params import Direction, Memref, Param, TeeResult, Value, decode, encode
 
@@ -53,6 +53,7 @@ class TeeClient:
         self._agent, self._history = agent, history
         self._lock = threading.Lock()
         self._ended = ""
+        self._sessions: set[int] = set()
         self._log = logging.getLogger(f"harness.tee.{target}")
 
     @classmethod
@@ -60,9 +61,10 @@ class TeeClient:
     def open(cls, target: Target, *, by: Deadline) -> Iterator[TeeClient]:
         """Raises MissingCapability, DeviceRefused, LinkError, BoxDied."""
         target.require(Capability.TEE, Capability.AGENT)
-        if target.streams is None:
-            raise Misuse(f"{target.name} promises a TEE without a stream to reach it by")
-        with connect(target.streams, target.layout, target.history, target.name, by=by) as client:
+        if target.helpers is None:
+            raise Misuse(f"{target.name} promises a TEE without a helper to reach it by")
+        helper = target.helpers.held(by=by, layout=target.layout)
+        with connect(helper, target.history, target.name) as client:
             yield client
 
     def version(self, *, by: Deadline) -> TeeVersion:
@@ -79,6 +81,7 @@ class TeeClient:
         payload = uuid.bytes + struct.pack("<I", LOGIN_PUBLIC) + encode(params)
         result, session = self._call(FrameType.TEE_OPEN, payload, params, doing, by)
         result.check(doing)
+        self._sessions.add(session)
         self._log.debug("%s took %.3f s", doing, time.monotonic() - started)
         return TeeSession(self, uuid, session)
 
@@ -86,6 +89,12 @@ class TeeClient:
         """Ends all sessions too. Safe to call twice."""
         self._ended = self._ended or "it was closed"
         self._agent.close()
+
+    def leave(self) -> None:
+        """End this client. Its helper lives on for others when no session is open in it."""
+        if self._ended or self._sessions:
+            self.close()
+        self._ended = self._ended or "it was closed"
 
     def _call(
         self,
@@ -163,6 +172,7 @@ class TeeSession:
         by = Deadline.after(CLOSE_SECONDS)
         with suppress(TrustBoxError):  # the box closes the sessions of a client that went away
             self._client._ask(FrameType.TEE_CLOSE, struct.pack("<I", self._number), doing, by)
+            self._client._sessions.discard(self._number)
 
     def __enter__(self) -> TeeSession:
         return self
@@ -178,14 +188,15 @@ class TeeSession:
 
 @contextmanager
 def connect(
-    streams: Streams, layout: Layout, history: History, name: str, *, by: Deadline
+    helper: AbstractContextManager[AgentConnection], history: History, name: str
 ) -> Iterator[TeeClient]:
-    """A client before there is a Target: for the probe."""
-    client = TeeClient(start_agent(streams, layout, by=by), history, name)
-    try:
-        yield client
-    finally:
-        client.close()
+    """A client before there is a Target: for the probe. Raises what having the helper raises."""
+    with helper as agent:
+        client = TeeClient(agent, history, name)
+        try:
+            yield client
+        finally:
+            client.leave()
 
 
 def _outcome(frame: Frame) -> str:

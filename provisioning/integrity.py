@@ -4,8 +4,8 @@ Judging it is ``verdict.verify``'s."""
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -18,7 +18,7 @@ from harness.tee_codes import TeeCode
 from provisioning.attestation import PTA, AttestationPta, split
 from provisioning.device_id import tee_uuid
 from provisioning.evidence import NONCE_SIZES, AttestationKey, EnclaveEvidence, Evidence, Signed
-from provisioning.observe import observe
+from provisioning.observe import looking
 from provisioning.observed import Observed, TeeAnswer
 from provisioning.sample_enclave import MEASURE_SELF, SampleEnclave
 
@@ -97,40 +97,50 @@ class IntegritySession:
         """
         _check(nonce)
         began, self._measuring = time.monotonic(), 0.0
-        with self._client(by) as client:
-            observed = (
-                Observed()
-                if tee_only
-                else observe(
-                    self._target,
-                    client,
-                    by=by,
-                    counter_of=enclave if counter_command is not None else None,
-                    counter_command=counter_command or 0,
-                    since=since,
-                )
-            )
-            observing = time.monotonic() - began
-            evidence = refused = None
-            if client is not None and Capability.ATTESTATION in self._target.capabilities:
-                try:
-                    evidence = self._attest(client, nonce, by, enclave, measures, spoilt=True)
-                except TeeRefused as problem:
-                    if problem.code not in _OF_STORAGE:
-                        raise
-                    refused = problem
-                    answer = TeeAnswer(problem.code, problem.origin)
-                    observed = replace(observed, storage=answer)
+        observed, evidence, refused, attesting = Observed(), None, None, 0.0
+        with ExitStack() as held:
+            has_tee = not self._target.missing((Capability.TEE, Capability.AGENT))
+            look = None
+            if not tee_only:
+                look = held.enter_context(looking(self._target, plant=has_tee, by=by))
+            if has_tee:
+                with TeeClient.open(self._target, by=by) as client:
+                    if look is not None:
+                        look.try_tee(
+                            client,
+                            by=by,
+                            counter_of=enclave if counter_command is not None else None,
+                            counter_command=counter_command or 0,
+                        )
+                    asked = time.monotonic()
+                    evidence, refused = self._evidence(client, nonce, by, enclave, measures)
+                    attesting = time.monotonic() - asked
+            if look is not None:
+                observed = look.seen(since=since, by=by)
+        if refused is not None:
+            observed = replace(observed, storage=TeeAnswer(refused.code, refused.origin))
         seconds = time.monotonic() - began
-        return Examination(evidence, observed, refused, seconds, self._measuring, observing)
+        return Examination(
+            evidence, observed, refused, seconds, self._measuring, seconds - attesting
+        )
 
-    @contextmanager
-    def _client(self, by: Deadline) -> Iterator[TeeClient | None]:
-        if self._target.missing((Capability.TEE, Capability.AGENT)):
-            yield None
-            return
-        with TeeClient.open(self._target, by=by) as client:
-            yield client
+    def _evidence(
+        self,
+        client: TeeClient,
+        nonce: bytes,
+        by: Deadline,
+        enclave: UUID | None,
+        measures: int | None,
+    ) -> tuple[Evidence | None, TeeRefused | None]:
+        """Evidence, or why the TEE's storage does not let it give any, or neither."""
+        if Capability.ATTESTATION not in self._target.capabilities:
+            return None, None
+        try:
+            return self._attest(client, nonce, by, enclave, measures, spoilt=True), None
+        except TeeRefused as problem:
+            if problem.code not in _OF_STORAGE:
+                raise
+            return None, problem
 
     def _attest(
         self,

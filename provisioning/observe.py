@@ -36,32 +36,62 @@ _BAD = (
 )
 
 
-def observe(
-    target: Target,
-    client: TeeClient | None,
-    *,
-    by: Deadline,
-    counter_of: UUID | None = None,
-    counter_command: int = COUNTER_READ,
-    since: float = 0.0,
-) -> Observed:
-    """Everything that can be seen of the box now. ``since``: the console's mark (monotonic).
+class Look:
+    """One look at a box: what its normal world says, then its TEE, then its rig and console."""
 
-    With ``client`` the TEE is tried, too: its storage, and a TA that it must not load, which lies
-    on the box's disk for a moment. ``counter_of``: an enclave with a sealed counter, and the number
-    of its command that gives it. Raises LinkError, BoxDied; what the box refuses is left out.
+    def __init__(self, target: Target, fields: dict[str, object], planted: UUID | None) -> None:
+        self._target, self._fields, self._planted = target, fields, planted
+
+    def try_tee(
+        self,
+        client: TeeClient,
+        *,
+        by: Deadline,
+        counter_of: UUID | None = None,
+        counter_command: int = COUNTER_READ,
+    ) -> None:
+        """Its storage, and whether it refuses what it must. ``counter_of``: an enclave with a
+        sealed counter, and the number of its command that gives it."""
+        if Capability.TA_LOAD not in self._target.capabilities:
+            return
+        self._fields["storage"] = _opened(client, uuid4(), by)
+        if self._planted is not None:
+            self._fields["bad_ta"] = _opened(client, self._planted, by)
+        if counter_of is not None:
+            with _storage_told(self._fields):
+                self._fields["counter"] = _counter(client, counter_of, counter_command, by)
+
+    def seen(self, *, since: float, by: Deadline) -> Observed:
+        """All of it. ``since``: the console's mark (monotonic)."""
+        self._fields["boot"] = _boot(self._target, by)
+        self._fields["log"] = _log(self._target, since)
+        return Observed(**self._fields)  # type: ignore[arg-type]
+
+
+@contextmanager
+def looking(target: Target, *, plant: bool, by: Deadline) -> Iterator[Look]:
+    """Read the normal world. Raises LinkError, BoxDied; what the box refuses is left out.
+
+    ``plant``: until the end a TA lies on the box's disk that its TEE must not load, under a UUID
+    that was never used before, so that it stands in nobody's place. These are commands, and before
+    and after talk to the TEE: so one helper does for all.
     """
     fields, signature = read_normal_world(target.shell, target.layout, by=by)
-    if client is not None and Capability.TA_LOAD in target.capabilities:
-        fields["storage"] = _opened(client, uuid4(), by)
+    if not plant or Capability.TA_LOAD not in target.capabilities:
+        yield Look(target, fields, None)
+        return
+    uuid = uuid4()
+    path = posixpath.join(target.layout.ta_directory, f"{uuid}.ta")
+    planted = None
+    try:
         with suppress(DeviceRefused):  # a TA directory on which nothing can be written
-            fields["bad_ta"] = _bad_ta(target, client, signature or 256, by)
-        if counter_of is not None:
-            with _storage_told(fields):
-                fields["counter"] = _counter(client, counter_of, counter_command, by)
-    fields["boot"] = _boot(target, by)
-    fields["log"] = _log(target, since)
-    return Observed(**fields)
+            # One process, which makes it readable for a supplicant that is not root.
+            argv = ("dd", f"of={path}", "status=none")
+            target.shell.run(*argv, stdin=bad_ta(uuid, signature or 256), by=by)
+            planted = uuid
+        yield Look(target, fields, planted)
+    finally:
+        target.shell.run("rm", "-f", "--", path, by=Deadline.after(_REMOVING_SECONDS))
 
 
 def bad_ta(uuid: UUID, signature_size: int) -> bytes:
@@ -71,17 +101,6 @@ def bad_ta(uuid: UUID, signature_size: int) -> bytes:
     about = uuid.bytes + struct.pack("<I", 0)
     digest = hashlib.sha256(header + about + payload).digest()
     return header + digest + os.urandom(signature_size) + about + payload
-
-
-def _bad_ta(target: Target, client: TeeClient, signature: int, by: Deadline) -> TeeAnswer:
-    """Under a UUID that was never used before, so that it stands in nobody's place."""
-    uuid = uuid4()
-    path = posixpath.join(target.layout.ta_directory, f"{uuid}.ta")
-    try:
-        target.shell.write(path, bad_ta(uuid, signature), by=by, mode=0o444)
-        return _opened(client, uuid, by)
-    finally:
-        target.shell.run("rm", "-f", "--", path, by=Deadline.after(_REMOVING_SECONDS))
 
 
 def _opened(client: TeeClient, uuid: UUID, by: Deadline) -> TeeAnswer:

@@ -28,8 +28,7 @@ cd -- "$1" 2>/dev/null && { echo ta-directory
     [ -f "$f" ] && set -- "$@" "$f"
   done
   device=$2; shift 2
-  [ $# -gt 0 ] && { echo "head $(head -c 20 "$1" | od -An -v -tx1 | tr -d ' \n')"
-    sha256sum "$@" | sed 's/^/ta /'; }
+  [ $# -gt 0 ] && { echo head $(od -An -v -tx1 -N20 "$1"); sha256sum "$@"; }
   set -- "" "$device"; }
 cd /
 grep -sH . /sys/module/module/parameters/sig_enforce /proc/sys/kernel/tainted \
@@ -38,22 +37,25 @@ grep -sH . /sys/module/module/parameters/sig_enforce /proc/sys/kernel/tainted \
   /proc/net/tcp /proc/net/tcp6 /proc/net/udp /proc/net/udp6
 stat -c 'node %n %a %u %g' -- "$2" /dev/tee[0-9]* /dev/teepriv[0-9]* 2>/dev/null
 same() { # user, its field in shadow, a password
+  said=locked
   case $2 in
     \$[156]\$*)
       kind=${2#?}; kind=${kind%%\$*}; salt=${2#???}; salt=${salt%%\$*}
-      case $salt in rounds=*) echo unknown; return ;; esac
-      [ "$(printf %s "$3" | openssl passwd "-$kind" -salt "$salt" -stdin 2>/dev/null)" = "$2" ] \
-        && echo default || echo other ;;
-    "") echo empty ;;
-    [!*]*) case $2 in !*) echo locked ;; *) echo unknown ;; esac ;;
-    *) echo locked ;;
+      case $salt in
+        rounds=*) said=unknown ;;
+        *) hash=$(printf %s "$3" | openssl passwd "-$kind" -salt "$salt" -stdin 2>/dev/null)
+          [ "$hash" = "$2" ] && said=default || said=other ;;
+      esac ;;
+    "") said=empty ;;
+    [!*]*) case $2 in !*) ;; *) said=unknown ;; esac ;;
   esac
+  echo "password $1 $said"
 }
 [ -r /etc/shadow ] && { echo shadow
   while IFS=: read -r user field rest; do
     case $user in
-      root) echo "password root $(same root "$field" root)" ;;
-      admin) echo "password admin $(same admin "$field" trust)" ;;
+      root) same root "$field" root ;;
+      admin) same admin "$field" trust ;;
     esac
   done < /etc/shadow; }
 exit 0
@@ -82,15 +84,17 @@ def read_normal_world(
 def read_lines(text: str) -> tuple[dict[str, Any], int | None]:
     """Pure. What has another form than the script's lines have is taken for absent."""
     said: dict[str, list[str]] = defaultdict(list)
+    tas: dict[str, str] = {}
     for line in text.splitlines()[: 8 * MOST]:
         if found := _FILE_LINE.fullmatch(line := line[:LONGEST_LINE]):
             said[found[1]].append(found[2])
+        elif found := _TA_LINE.fullmatch(line):
+            tas[found[2]] = found[1]
         else:
             word, _, value = line.partition(" ")
             said[word].append(value)
-    tas = [found for value in said["ta"] if (found := _TA_LINE.fullmatch(value))]
     fields = {
-        "ta_files": {ta[2]: ta[1] for ta in tas} if said["ta-directory"] else None,
+        "ta_files": tas if said["ta-directory"] else None,
         "module_signatures": _one(said, _SIGNATURES, r"([YN])"),
         "tainted": _number(_one(said, _TAINTED, r"([0-9]{1,10})")),
         "lockdown": _one(said, _LOCKDOWN, r".*\[(none|integrity|confidentiality)\].*"),
@@ -100,7 +104,7 @@ def read_lines(text: str) -> tuple[dict[str, Any], int | None]:
         "tee_devices": tuple(dict.fromkeys(_nodes(said))) or None,
         "passwords": _passwords(said) if said["shadow"] else None,
     }
-    head = _one(said, "head", r"([0-9a-f]{40})")
+    head = _one(said, "head", r"((?:[0-9a-f]{2} ){19}[0-9a-f]{2})")
     size = int.from_bytes(bytes.fromhex(head)[18:20], "little") if head else 0
     return fields, size if size in (256, 384, 512) else None
 

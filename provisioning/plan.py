@@ -46,6 +46,8 @@ class Plan:
     enclave_uuid: UUID | None
     golden: bytes | None
     """The expected TEE measurement; None: the one that came with the firmware."""
+    mark_unfused: bool
+    """A box whose identity others share is enrolled, and marked in its record, not refused."""
     est: EstPlan | None
     """None: the station's CA certifies the device key itself."""
     dps: DpsPlan | None
@@ -102,6 +104,7 @@ def parse_plan(text: bytes, *, where: str, beside: Path) -> Plan:
     if source == "sample" and uuid is not None:
         raise enclave.wrong("uuid", uuid, 'no uuid beside source = "sample"')
     golden = integrity.text("golden", r"firmware|[0-9a-f]{64}", '"firmware" or 64 hex digits')
+    unfused = integrity.optional("unfused", r"refuse|mark", '"refuse" or "mark"')
     est, dps, edge = read_enrollment(found, where, beside)
     return Plan(
         est=est,
@@ -119,6 +122,7 @@ def parse_plan(text: bytes, *, where: str, beside: Path) -> Plan:
         enclave=None if source == "sample" else beside / Path(source).expanduser(),
         enclave_uuid=UUID(uuid) if uuid else None,
         golden=None if golden == "firmware" else bytes.fromhex(golden),
+        mark_unfused=unfused == "mark",
         text=text,
     )
 
@@ -129,5 +133,5 @@ _TABLES: Mapping[str, tuple[str, ...]] = {
     "key": ("purpose", "profile"),
     "certificate": ("validity_days",),
     "enclave": ("source", "uuid"),
-    "integrity": ("golden",),
+    "integrity": ("golden", "unfused"),
 }

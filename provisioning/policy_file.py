@@ -12,12 +12,10 @@ from uuid import UUID
 from harness.config_table import Table
 from harness.errors import BadInput, Misuse
 from harness.target import EvidenceLevel
-from provisioning.enclave_golden import golden_ta
-from provisioning.enclave_image import Kind, parse
 from provisioning.evidence import AttestationKey
+from provisioning.policies import DEFAULT
 from provisioning.policy import Check, Policy
 
-DEFAULT = Path(__file__).parent / "policies" / "default.toml"
 LARGEST = 1 << 20
 _PORT = re.compile(r"(?:tcp|udp)6?/(?:\*|[0-9a-f.:]{1,45})/[0-9]{1,5}", re.ASCII)
 _TA_NAME = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\.ta", re.ASCII)
@@ -183,6 +181,10 @@ def _enclave(table: Table | None) -> PolicyEnclave | None:
         data = path.read_bytes()
     except OSError as problem:
         raise table.bad("file", f"a signed .ta file ({problem.strerror})") from problem
+    # Here: who names no enclave need not wait for these and what they need to be imported.
+    from provisioning.enclave_golden import golden_ta
+    from provisioning.enclave_image import Kind, parse
+
     image = parse(data, where=str(path))
     return PolicyEnclave(
         uuid=image.uuid,

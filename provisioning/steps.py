@@ -19,6 +19,7 @@ from provisioning.steps_dps import RegisterStep
 from provisioning.steps_edge import EdgeStep
 from provisioning.steps_identity import CertificateStep, InstallStep
 from provisioning.steps_key import KeyProofStep, KeyStep, MoreKeysStep, TokenStep
+from provisioning.steps_own import OwnIdentityStep
 from provisioning.steps_tee import AttestStep, EnclaveStep
 from provisioning.work import Work
 
@@ -53,6 +54,7 @@ def first_run(plan: Plan) -> tuple[EffectStep | LookStep, ...]:
     """
     return (
         ReachStep(),
+        OwnIdentityStep(),
         TokenStep(),
         KeyStep(),
         KeyProofStep(),

@@ -151,7 +151,8 @@ class AttestStep:
             enclave_memory=golden_ta(data) if measured else None,
             enclave_identity=image.digest,
             tee_uuid=work.tee_uuid,
-            require=frozenset({Check.HUK}),
+            require=frozenset() if work.plan.mark_unfused else frozenset({Check.HUK}),
+            tolerate=frozenset({Check.HUK}) if work.plan.mark_unfused else frozenset(),
         )
 
 

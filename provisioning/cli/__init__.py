@@ -8,6 +8,8 @@ Results go to stdout, everything else to stderr; the exit status says whose move
 from __future__ import annotations
 
 import sys
+from types import ModuleType
+from typing import cast
 
 from provisioning.cli.ending import ended
 
@@ -18,6 +20,10 @@ def main() -> None:
 
 
 def _run() -> int:
+    # paramiko takes invoke, for a part of its reader of ~/.ssh/config that nothing here uses, and
+    # does without it where it is not installed. Importing it would be half of importing paramiko.
+    sys.modules.setdefault("invoke", cast(ModuleType, None))
+
     from provisioning.cli.app import build  # here, so that an early Ctrl-C is caught as well
 
     answer = build()(standalone_mode=False, prog_name="trustbox")

@@ -1,38 +1,75 @@
-"""The commands, put together."""
+"""The commands, put together. Each is imported when it is used: ``later``."""
 
 from __future__ import annotations
 
 import logging
-from importlib import metadata
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_group
 
 from harness.errors import Misuse
-from harness.wire import show_traffic
-from provisioning import cli_appraise, cli_attest
-from provisioning.cli import (
-    bench,
-    boot,
-    ca,
-    console,
-    enroll,
-    factory,
-    keys,
-    look,
-    plans,
-    provision,
-    shell,
-    ta,
-    targets,
-    verify,
+from provisioning.cli.later import Later, made
+
+_DISTRIBUTION = "trustbox-harness"
+OWN = (
+    ("provision", "provision:provision", "Provision a box: token, key, certificate, enclave,..."),
+    ("verify", "verify:verify", "Prove again what the record of a box claims, after a reboot,..."),
+    ("info", "look:info", "What a box says it is, and how each part of that came to be..."),
+    ("attest", "attest:attest", "Measure a box's TEE with a fresh nonce, look at the rest of..."),
+    ("appraise", "appraise:appraise", "Judge evidence of a box that is somewhere else, by a..."),
+    ("shell", "shell:shell", "Run one program on the box (trustbox shell -- uname -a), or..."),
+    (
+        "console",
+        "console:console",
+        "Show what the box says on its UART, and send it what is typed.",
+    ),
+    ("bench", "bench:app", "Boxes on benches: adopt one, pin its host key anew."),
+    ("boot", "boot:app", "How a box boots, and what that says about it."),
+    ("keys", "keys:app", "Keys in a box's token: list, prove, rotate, PINs."),
+    ("plan", "plans:app", "Plans: what shall be true of a box."),
+    ("ca", "ca:app", "The factory's CA: a root in an offline token, an issuing CA..."),
+    ("ta", "ta:app", "Trusted Applications (enclaves): build, sign, encrypt,..."),
+    ("factory", "factory:app", "The station's own EST server, and a provisioning service to..."),
+    ("targets", "targets:app", "The boxes that --target can name."),
+    ("est", "enroll:est", "Certificates from an EST server (RFC 7030)."),
+    ("dps", "enroll_dps:dps", "Azure's Device Provisioning Service."),
 )
+"""Name, where in this package it is, and what a list of commands says of it."""
 
 
-def build() -> typer.Typer:
+class Commands(TyperGroup):
+    """``trustbox``: its own commands, and those of other rooms once one is wanted or all are."""
+
+    _looked = False
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        return super().get_command(ctx, cmd_name) or self._others().get(cmd_name)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(self._others())
+
+    def _others(self) -> dict[str, Any]:
+        if not self._looked:
+            self._looked = True
+            from importlib import metadata  # reads every installed distribution
+
+            found = metadata.entry_points(group="trustbox.commands")
+            for entry in sorted(found, key=lambda e: e.name):
+                try:
+                    self.add_command(made(entry.name, entry.load()))
+                except ImportError as problem:
+                    # A room whose own needs are not installed must not take all others with it.
+                    self.add_command(made(entry.name, _absent(entry.name, str(problem))))
+        return dict(self.commands)
+
+
+def build() -> TyperGroup:
     """``trustbox`` with its own commands and those of other rooms."""
     app = typer.Typer(
         name="trustbox",
+        cls=Commands,
         help="Provision, look at and talk to TrustBox devices, real or emulated.",
         epilog="Exit status: 0 done, 2 wrong use, 3 the box cannot do that, 4 no way to the box,"
         " 5 not the pinned box, 6 the box refused, 7 integrity failure, 8 rig or image build,"
@@ -43,31 +80,18 @@ def build() -> typer.Typer:
         rich_markup_mode=None,
     )
     app.callback()(_globals)
-    app.command("provision")(provision.provision)
-    app.command("verify")(verify.verify)
-    app.command("info")(look.info)
-    cli_attest.register(app)
-    cli_appraise.register(app)
-    app.command("shell")(shell.shell)
-    app.command("console")(console.console)
-    app.add_typer(bench.app, name="bench")
-    app.add_typer(boot.app, name="boot")
-    app.add_typer(keys.app, name="keys")
-    app.add_typer(plans.app, name="plan")
-    app.add_typer(ca.app, name="ca")
-    app.add_typer(ta.app, name="ta")
-    app.add_typer(factory.app, name="factory")
-    app.add_typer(targets.app, name="targets")
-    enroll.register(app)
-    for entry in sorted(metadata.entry_points(group="trustbox.commands"), key=lambda e: e.name):
-        try:
-            found = entry.load()
-        except ImportError as problem:
-            # A room whose own needs are not installed must not take all other commands with it.
-            app.add_typer(_absent(entry.name, str(problem)), name=entry.name)
-            continue
-        app.add_typer(found, name=entry.name)
-    return app
+    group = get_group(app)
+    for name, where, brief in OWN:
+        group.add_command(Later(name, f"provisioning.cli.{where}", brief))
+    return group
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib import metadata
+
+        typer.echo(f"trustbox {metadata.version(_DISTRIBUTION)}")
+        raise typer.Exit
 
 
 def _globals(
@@ -75,6 +99,10 @@ def _globals(
         int, typer.Option("--verbose", "-v", count=True, help="Tell more; twice: tell all.")
     ] = 0,
     traffic: Annotated[bool, typer.Option(help="Show bytes on the wire. For test boxes.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Tell the version."),
+    ] = False,
 ) -> None:
     level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
     logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s")
@@ -82,6 +110,8 @@ def _globals(
     logging.getLogger("provisioning").setLevel(level)
     logging.getLogger("emulator").setLevel(level)
     if traffic:
+        from harness.wire import show_traffic
+
         show_traffic()
 
 

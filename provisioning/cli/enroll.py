@@ -12,7 +12,6 @@ from cryptography import x509
 from harness.deadline import Deadline
 from harness.errors import Misuse
 from provisioning.certificates import pem
-from provisioning.cli.enroll_dps import dps
 from provisioning.cli.enroll_options import (
     Chain,
     Client,
@@ -134,12 +133,6 @@ def reenroll(
         else:
             made = client.reenroll(request_of(csr), certificate_of(chain), by=by)
     _end(made, out, parked, as_json)
-
-
-def register(app: typer.Typer) -> None:
-    """Put both groups into ``trustbox``."""
-    app.add_typer(est, name="est")
-    app.add_typer(dps, name="dps")
 
 
 def _login(user: str | None, password_file: Path | None) -> BasicLogin | None:

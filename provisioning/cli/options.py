@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.deadline import Deadline
-from harness.target import Target
-from harness.targets import open_target
+
+if TYPE_CHECKING:
+    from harness.target import Target
 
 OPEN_SECONDS = 1800.0
 """Opening a box may have to build the emulator's image first."""
@@ -48,6 +49,8 @@ def opened(
     lasting: str | None = None,
 ) -> Iterator[Target]:
     """The box itself: what is done to it lasts."""
+    from harness.targets import open_target  # here, as --help opens no box
+
     by = Deadline.after(OPEN_SECONDS)
     with open_target(
         name,

@@ -119,6 +119,23 @@ def test_a_session_ends_with_its_client(target: Target, by: Deadline) -> None:
     session.close()
 
 
+def test_a_helper_serves_the_next_client_once_all_sessions_are_closed(
+    target: Target, by: Deadline
+) -> None:
+    with TeeClient.open(target, by=by) as first:
+        first.open_session(DEVICE_PTA, by=by).close()
+    with TeeClient.open(target, by=by) as second:
+        assert second._agent is first._agent
+
+
+def test_a_helper_with_an_open_session_ends_with_its_client(target: Target, by: Deadline) -> None:
+    with TeeClient.open(target, by=by) as first:
+        first.open_session(DEVICE_PTA, by=by)
+    with TeeClient.open(target, by=by) as second:
+        assert first._agent.closed
+        assert second.version(by=by)
+
+
 def test_a_session_of_one_client_is_none_of_anothers(
     client: TeeClient, target: Target, by: Deadline
 ) -> None:

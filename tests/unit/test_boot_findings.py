@@ -31,6 +31,7 @@ def test_a_boot_without_trouble_has_no_findings() -> None:
     assert findings(timed(EDGEXL)) == ()
 
 
+@pytest.mark.case("N-45", expect="a halt that was heard is told with the image's error")
 def test_a_halt_in_u_boot_is_found_with_its_reason() -> None:
     (boot,) = boots(timed(EDGE_SECURE))
 

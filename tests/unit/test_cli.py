@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from harness.errors import BadInput, BoxDied, IntegrityFailure, MissingCapability, TrustBoxError
+from provisioning.cli.app import OWN
 from provisioning.cli.ending import ended
+from provisioning.cli.later import Later
 
 
 def trustbox(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -110,3 +113,31 @@ def test_help_teaches(command: tuple[str, ...]) -> None:
 
     assert done.returncode == 0
     assert "Usage: trustbox" in done.stdout
+
+
+def test_a_list_of_commands_says_of_each_what_its_own_help_begins_with() -> None:
+    for name, where, brief in OWN:
+        own = Later(name, f"provisioning.cli.{where}", brief).real().get_short_help_str(100)
+
+        assert own.startswith(brief.removesuffix("...")), name
+
+
+def test_help_of_one_command_imports_none_of_the_others() -> None:
+    code = (
+        "import sys; from provisioning.cli import main\ntry: main()\nfinally: print(*sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "attest", "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert "provisioning.cli.attest" in loaded
+    assert loaded.isdisjoint({"paramiko", "pkcs11", "cwt", "httpx", "emulator", "cryptography"})
+
+
+def test_the_version_is_the_packages() -> None:
+    assert trustbox("--version").stdout == f"trustbox {metadata.version('trustbox-harness')}\n"

@@ -18,8 +18,8 @@ from provisioning.observed import DeviceNode, Observed
 pytestmark = pytest.mark.integrity
 UUID_1 = "fd02c9da-306c-48c7-a49c-bbd827ae86ee"
 SAID = f"""ta-directory
-head 4f54534801000000000000003049417020008001
-ta {"5a" * 32}  {UUID_1}.ta
+head 4f 54 53 48 01 00 00 00 00 00 00 00 30 49 41 70 20 00 80 01
+{"5a" * 32}  {UUID_1}.ta
 /sys/module/module/parameters/sig_enforce:Y
 /proc/sys/kernel/tainted:8192
 /sys/kernel/security/lockdown:none [integrity] confidentiality

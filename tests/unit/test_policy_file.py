@@ -8,8 +8,9 @@ import pytest
 
 from harness.errors import BadInput
 from harness.target import EvidenceLevel
+from provisioning.policies import DEFAULT
 from provisioning.policy import Check, Policy
-from provisioning.policy_file import DEFAULT, Pinned, PolicyFile, read_policy
+from provisioning.policy_file import Pinned, PolicyFile, read_policy
 from tests.unit import attested
 
 pytestmark = pytest.mark.integrity

@@ -15,14 +15,17 @@ import typer
 from harness.errors import BadInput, IntegrityFailure
 from harness.target import EvidenceLevel
 from provisioning.appraisal import of_the_tee
+from provisioning.cli.attest import PinPath, PolicyPath
+from provisioning.cli.attest_run import read_nonce
 from provisioning.cli.options import AsJson
-from provisioning.cli_attest import PinPath, PolicyPath, read_nonce, show_findings
+from provisioning.cli.verdict_shown import show_findings
 from provisioning.eat import LARGEST, read
 from provisioning.eat_key import signer_key
 from provisioning.evidence import Evidence
 from provisioning.observed import Observed
 from provisioning.pinned import read_pin
-from provisioning.policy_file import DEFAULT, read_policy
+from provisioning.policies import DEFAULT
+from provisioning.policy_file import read_policy
 from provisioning.verdict import verify
 
 
@@ -32,11 +35,6 @@ class Kept:
 
     evidence: Evidence | None
     observed: Observed | None
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command to the CLI."""
-    app.command("appraise")(appraise)
 
 
 def appraise(

@@ -1,0 +1,185 @@
+"""What ``trustbox attest`` does: reads what was asked, looks, judges, shows, writes tokens."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import typer
+
+from harness.deadline import Deadline
+from harness.errors import BadInput
+from harness.target import Target
+from provisioning.appraisal import ATTESTING_SECONDS, Appraisal, Moved, appraise, watch
+from provisioning.cli.options import to_stderr
+from provisioning.cli.verdict_shown import outcome, show, summary
+from provisioning.evidence import NONCE_SIZES
+from provisioning.pinned import read_pin
+from provisioning.policy_file import Pinned, PolicyFile, read_policy
+from provisioning.private_files import write_durably
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+_STARTED = 22 - 3
+"""Of the words after the program's name in /proc/self/stat, which begin with the third: its start,
+in ticks since the machine's (proc_pid_stat(5))."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """Where the signed token goes, and the key that signs it."""
+
+    path: Path
+    key: Ed25519PrivateKey
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the command's options say, read and found right before a box is opened."""
+
+    policy: PolicyFile
+    pinned: Pinned | None
+    nonce: bytes | None
+    token: Token | None
+    tee_only: bool
+
+    @classmethod
+    def read(
+        cls,
+        policy: Path,
+        pin: Path | None,
+        *,
+        nonce: str | None,
+        eat: Path | None,
+        eat_key: Path | None,
+        tee_only: bool,
+    ) -> Self:
+        """Raises BadInput."""
+        return cls(
+            read_policy(policy),
+            read_pin(pin) if pin else None,
+            read_nonce(nonce) if nonce is not None else None,
+            _token(eat, eat_key) if eat is not None else None,
+            tee_only,
+        )
+
+
+def attesting(
+    box: Target,
+    asked: Asked,
+    period: float | None,
+    *,
+    opening: float,
+    as_json: bool,
+    timings: bool,
+) -> bool:
+    """Look once, or every ``period`` seconds until Ctrl-C; whether the last look was good.
+
+    ``opening`` (seconds) is only told.
+    """
+    if period is not None:
+        return _watched(box, asked, period, as_json=as_json)
+    look = appraise(
+        box,
+        asked.policy,
+        asked.pinned,
+        by=Deadline.after(ATTESTING_SECONDS),
+        tee_only=asked.tee_only,
+        nonce=asked.nonce,
+    )
+    if asked.token is not None:
+        write_durably(asked.token.path, token_of(look, asked.token.key), mode=0o644)
+    if as_json:
+        typer.echo(json.dumps(look.to_dict()))
+    else:
+        show(box, look)
+    if timings:
+        to_stderr(_timings(look, opening))
+    return look.verdict.ok
+
+
+def _watched(box: Target, asked: Asked, period: float, *, as_json: bool) -> bool:
+    """Until Ctrl-C; whether the last look was good."""
+    good, stop = True, threading.Event()
+    try:
+        for look, moves in watch(box, asked.policy, asked.pinned, period=period, stop=stop):
+            good = look.verdict.ok
+            _show_look(box, look, moves, as_json=as_json)
+    except KeyboardInterrupt:
+        to_stderr("stopped watching")
+    return good
+
+
+def read_nonce(text: str) -> bytes:
+    """Raises BadInput."""
+    try:
+        found = bytes.fromhex(text)
+    except ValueError:
+        found = b""
+    if len(found) not in NONCE_SIZES:
+        raise BadInput(
+            where="--nonce", key="the nonce", value=text, expected="16 to 64 bytes in hex"
+        )
+    return found
+
+
+def _token(path: Path, key: Path | None) -> Token:
+    # Here: who wants no token need not wait for these and what they need to be imported.
+    from provisioning.eat_key import NAME, signing_key
+    from provisioning.station import Station
+
+    return Token(path, signing_key(key or Station.default().state / NAME))
+
+
+def token_of(look: Appraisal, key: Ed25519PrivateKey) -> bytes:
+    from provisioning.eat import sign  # as in _token
+
+    found = look.examination
+    return sign(
+        key,
+        nonce=look.nonce,
+        at=int(look.at),
+        evidence=found.evidence,
+        observed=found.observed,
+        verdict=look.verdict,
+    )
+
+
+def _show_look(target: Target, look: Appraisal, moves: tuple[Moved, ...], *, as_json: bool) -> None:
+    if as_json:
+        names = [
+            {"check": m.check.value, "before": m.before.value, "after": m.after.outcome.value}
+            for m in moves
+        ]
+        typer.echo(json.dumps({"at": round(look.at, 3), "moved": names, **look.to_dict()}))
+        return
+    clock = time.strftime("%H:%M:%S", time.localtime(look.at))
+    typer.echo(f"{clock} {summary(target, look)}")
+    told = [f"{m.check.value}: {m.before.value} → {outcome(m.after)}: {m.after.why}" for m in moves]
+    if not moves:
+        told = [f"{f.check.value}: {outcome(f)}: {f.why}" for f in look.verdict.refusals]
+    for line in told:
+        typer.echo(f"         {line}")
+
+
+def _timings(look: Appraisal, opening: float) -> str:
+    found = look.examination
+    share = 100 * found.tee_seconds / found.seconds
+    return (
+        f"opening {opening:.3f} s; attesting {found.seconds:.3f} s, of which the TEE measured and"
+        f" signed for {found.tee_seconds:.3f} s ({share:.0f} %) and looking at the rest took"
+        f" {found.observing_seconds:.3f} s; {_whole()}"
+    )
+
+
+def _whole() -> str:
+    """Since this process was started, Python itself and all imports with it (to 1/100 s)."""
+    words = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    began = int(words[_STARTED]) / os.sysconf("SC_CLK_TCK")
+    return f"whole {time.clock_gettime(time.CLOCK_BOOTTIME) - began:.2f} s"

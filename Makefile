@@ -16,7 +16,7 @@ JOBS ?= $(shell echo $$(( $$(nproc) + 1 )))
 # The first of these that runs and is new enough makes the venv.
 PYTHON ?= python3 python3.11 python3.12 python3.13 python3.14
 
-.PHONY: help setup packages provision test test-slow test-fast test-bench xtest xtest-by-hand test-enclave bench-enclave security-cases lint check bench-restore bench-console bench-tamper bench-provision test-mutations clean
+.PHONY: help setup packages provision test test-slow test-fast test-bench xtest xtest-by-hand test-enclave test-integrity bench-enclave security-cases lint check bench-restore bench-console bench-tamper bench-provision test-mutations clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
@@ -41,6 +41,9 @@ test-bench: setup ## the device suite through the bench code: UART as a pty, ove
 
 test-enclave: setup ## every test of enclaves, 200 rounds where the suite has a sample
 	@$(BIN)/pytest -m enclave -n 2 --dist loadfile $(ARGS)
+
+test-integrity: setup ## every test of runtime integrity, 10,000 mutations where the suite has a sample
+	@$(BIN)/pytest -m integrity -n 2 --dist loadfile $(ARGS)
 
 bench-enclave: setup ## loading of enclaves: time, size, secure memory; the last line is one JSON object
 	@$(BIN)/python -m benchmarks.enclave $(ARGS)

@@ -16,7 +16,7 @@ from harness.errors import BadInput, IntegrityFailure
 from harness.target import EvidenceLevel
 from provisioning.appraisal import of_the_tee
 from provisioning.cli.attest import PinPath, PolicyPath
-from provisioning.cli.attest_run import read_nonce
+from provisioning.cli.attest_asked import read_nonce
 from provisioning.cli.options import AsJson
 from provisioning.cli.verdict_shown import show_findings
 from provisioning.eat import LARGEST, read

@@ -79,11 +79,15 @@ def attest(
         raise Misuse(
             "--watch makes a nonce for each look and writes no token: leave the others out"
         )
-    from provisioning.cli.attest_run import Asked, attesting
+    from provisioning.cli.attest_asked import Asked
 
     asked = Asked.read(policy, pin, nonce=nonce, eat=eat, eat_key=eat_key, tee_only=tee_only)
     began = time.monotonic()
-    with opened(target, serial, config, progress=to_stderr) as box:
+    with opened(
+        target, serial, config, progress=to_stderr, meanwhile="provisioning.cli.attest_run"
+    ) as box:
+        from provisioning.cli.attest_run import attesting
+
         good = attesting(
             box, asked, period, opening=time.monotonic() - began, as_json=as_json, timings=timings
         )

@@ -1,4 +1,4 @@
-"""What ``trustbox attest`` does: reads what was asked, looks, judges, shows, writes tokens."""
+"""What ``trustbox attest`` does with an open box: looks, judges, shows, writes tokens."""
 
 from __future__ import annotations
 
@@ -6,21 +6,17 @@ import json
 import os
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import typer
 
 from harness.deadline import Deadline
-from harness.errors import BadInput
 from harness.target import Target
 from provisioning.appraisal import ATTESTING_SECONDS, Appraisal, Moved, appraise, watch
+from provisioning.cli.attest_asked import Asked
 from provisioning.cli.options import to_stderr
 from provisioning.cli.verdict_shown import outcome, show, summary
-from provisioning.evidence import NONCE_SIZES
-from provisioning.pinned import read_pin
-from provisioning.policy_file import Pinned, PolicyFile, read_policy
 from provisioning.private_files import write_durably
 
 if TYPE_CHECKING:
@@ -29,45 +25,6 @@ if TYPE_CHECKING:
 _STARTED = 22 - 3
 """Of the words after the program's name in /proc/self/stat, which begin with the third: its start,
 in ticks since the machine's (proc_pid_stat(5))."""
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """Where the signed token goes, and the key that signs it."""
-
-    path: Path
-    key: Ed25519PrivateKey
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What the command's options say, read and found right before a box is opened."""
-
-    policy: PolicyFile
-    pinned: Pinned | None
-    nonce: bytes | None
-    token: Token | None
-    tee_only: bool
-
-    @classmethod
-    def read(
-        cls,
-        policy: Path,
-        pin: Path | None,
-        *,
-        nonce: str | None,
-        eat: Path | None,
-        eat_key: Path | None,
-        tee_only: bool,
-    ) -> Self:
-        """Raises BadInput."""
-        return cls(
-            read_policy(policy),
-            read_pin(pin) if pin else None,
-            read_nonce(nonce) if nonce is not None else None,
-            _token(eat, eat_key) if eat is not None else None,
-            tee_only,
-        )
 
 
 def attesting(
@@ -116,29 +73,8 @@ def _watched(box: Target, asked: Asked, period: float, *, as_json: bool) -> bool
     return good
 
 
-def read_nonce(text: str) -> bytes:
-    """Raises BadInput."""
-    try:
-        found = bytes.fromhex(text)
-    except ValueError:
-        found = b""
-    if len(found) not in NONCE_SIZES:
-        raise BadInput(
-            where="--nonce", key="the nonce", value=text, expected="16 to 64 bytes in hex"
-        )
-    return found
-
-
-def _token(path: Path, key: Path | None) -> Token:
-    # Here: who wants no token need not wait for these and what they need to be imported.
-    from provisioning.eat_key import NAME, signing_key
-    from provisioning.station import Station
-
-    return Token(path, signing_key(key or Station.default().state / NAME))
-
-
 def token_of(look: Appraisal, key: Ed25519PrivateKey) -> bytes:
-    from provisioning.eat import sign  # as in _token
+    from provisioning.eat import sign  # here: who wants no token need not wait for what it needs
 
     found = look.examination
     return sign(

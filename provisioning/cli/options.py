@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,10 +49,16 @@ def opened(
     *,
     progress: Callable[[str], None],
     lasting: str | None = None,
+    meanwhile: str = "",
 ) -> Iterator[Target]:
-    """The box itself: what is done to it lasts."""
+    """The box itself: what is done to it lasts.
+
+    ``meanwhile`` names a module to import while the box is waited for.
+    """
     from harness.targets import open_target  # here, as --help opens no box
 
+    if meanwhile:
+        threading.Thread(target=import_module, args=(meanwhile,), daemon=True).start()
     by = Deadline.after(OPEN_SECONDS)
     with open_target(
         name,

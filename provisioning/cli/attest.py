@@ -71,7 +71,7 @@ def attest(
     The golden measurement comes with the box's firmware. Without --pin any attestation key will
     do: the verdict then says so, and the evidence holds the key for you to pin.
 
-    Nothing on the box changes, but for a moment a TA lies in its TA directory that it must refuse.
+    Nothing on the box changes, but until it was measured a TA lies there that it must refuse.
     With --watch each look is a line (with --json an object a line), and the exit status is that of
     the last look.
     """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 import subprocess
 import tomllib
 from collections.abc import Callable
@@ -24,7 +23,6 @@ from harness.errors import (
     TokenRefused,
 )
 from harness.secret import Secret
-from harness.target import World
 from harness.wire import TRAFFIC
 from provisioning.local_dps import HUB
 from provisioning.plan import Plan, example_plan, parse_plan
@@ -36,7 +34,6 @@ from provisioning.steps import EffectStep, LookStep
 from provisioning.steps_box import ReachStep, RecordStep
 from provisioning.steps_identity import CertificateStep, InstallStep
 from provisioning.steps_key import KeyStep, TokenStep
-from provisioning.steps_own import OwnIdentityStep
 from provisioning.steps_tee import AttestStep, EnclaveStep
 from provisioning.trustbox import TrustBox
 from provisioning.verdict import ZERO_HUK_UUID
@@ -97,28 +94,6 @@ def with_pins(pins: Path) -> Plan:
 
 def outcomes(done: Provisioned) -> dict[str, Outcome]:
     return {report.name: report.outcome for report in done.reports}
-
-
-@pytest.mark.case("N-46", expect="refused before anything is made on it; or marked")
-def test_a_box_that_says_it_took_the_identity_of_all_unfused_ones_is_not_enrolled(
-    box: TrustBox, station: Station, by: Deadline
-) -> None:
-    """The line that its boot would print is printed on its UART. What heard no boot saw nothing."""
-    target = box.target
-    line = "Continuing with non-secret testing identity"
-    target.shell.run("sh", "-c", f"echo '{line}' >/dev/console", by=by)
-    target.consoles[World.NORMAL].expect(re.compile(line.encode()), by=by)
-
-    with pytest.raises(IntegrityFailure, match="is not enrolled, as its identity is not its own"):
-        provision(target, plan(), station)
-
-    assert [slot.label for slot in box.keys.tokens(by=by) if slot.label] == []
-    assert not (station.state / "ca").exists()
-
-    marking = plan(('golden = "firmware"\n', 'golden = "firmware"\nunfused = "mark"\n'))
-    look = (ReachStep(), OwnIdentityStep(), RecordStep())
-    record = load(provision(target, marking, station, steps=lambda: look).directory / "record.json")
-    assert value(record, "own_identity", "is_test") is True
 
 
 def test_box_is_provisioned_once_and_not_twice(box: TrustBox, station: Station) -> None:

@@ -16,7 +16,7 @@ JOBS ?= $(shell echo $$(( $$(nproc) + 1 )))
 # The first of these that runs and is new enough makes the venv.
 PYTHON ?= python3 python3.11 python3.12 python3.13 python3.14
 
-.PHONY: help setup packages provision test test-slow test-fast test-bench xtest xtest-by-hand test-enclave test-integrity bench-enclave security-cases lint check bench-restore bench-console bench-tamper bench-provision test-mutations clean
+.PHONY: help setup packages provision test test-slow test-fast test-bench xtest xtest-by-hand test-enclave test-integrity bench-enclave security-cases lint check bench-restore bench-console bench-attest bench-tamper bench-provision test-mutations clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
@@ -72,6 +72,9 @@ bench-restore: setup ## cold boot against restore, in one run; the last line is 
 
 bench-console: setup ## the shell over a serial line: right under noise and loss? how fast, beside labgrid's?
 	@$(BIN)/python -m benchmarks.console $(ARGS)
+
+bench-attest: setup ## trustbox attest from its start to its end, and the TEE's part of it
+	@$(BIN)/python -m benchmarks.attest $(ARGS)
 
 bench-tamper: setup ## is a changed bit of TEE core, enclave or enclave file noticed? any false alarm?
 	@$(BIN)/python -m benchmarks.tamper $(ARGS)

@@ -1,0 +1,61 @@
+"""In which order several workers run this suite: nobody waits idle for the image or the last test.
+
+A new machine has no image yet, and building it takes minutes. So one worker starts with the tests
+of a box that asked for the most time, which build it, while the others run what needs no box. Then
+come the other tests that asked for more time than usual: a long one that begins last would leave
+the other workers without work. Within each of these groups the order stays random.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+NO_BOX = ("tests/unit/", "tests/links/")
+USUAL_SECONDS = 120.0
+"""``timeout`` in pyproject.toml."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """After pytest-randomly and ``-m``. Alone, one worker runs them as they come."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if workers > 1:
+        items[:] = ordered(items, workers)
+
+
+def ordered(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
+    """One piece for each worker after the other, as ``--dist worksteal`` cuts them.
+
+    Neighbours stay neighbours where they can: tests of one file may share a box.
+    """
+    boxless = [item for item in items if item.nodeid.startswith(NO_BOX)]
+    boxed = [item for item in items if not item.nodeid.startswith(NO_BOX)]
+    boxed.sort(key=lambda item: -seconds(item))
+    builds = [item for item in boxed if item.path == boxed[0].path]
+    others = [item for item in boxed if item.path != boxed[0].path]
+    long = [item for item in others if seconds(item) > USUAL_SECONDS]
+    usual = others[len(long) :]
+    pieces: list[list[pytest.Item]] = [builds, *([] for _ in range(workers - 1))]
+    sizes = [len(items) * (n + 1) // workers - len(items) * n // workers for n in range(workers)]
+    for group, takers in ((boxless, range(1, workers)), (long, range(workers))):
+        share = -(-len(group) // len(takers))
+        for number in takers:
+            _move(group, pieces[number], min(share, sizes[number] - len(pieces[number])))
+    for piece, size in zip(pieces, sizes, strict=True):
+        for group in (boxless, long, usual):
+            _move(group, piece, size - len(piece))
+    return [item for piece in pieces for item in piece]
+
+
+def _move(group: list[pytest.Item], piece: list[pytest.Item], most: int) -> None:
+    piece += group[: max(0, most)]
+    del group[: max(0, most)]
+
+
+def seconds(item: pytest.Item) -> float:
+    """How long the test may take; what asks for less than usual is like the others."""
+    marker = item.get_closest_marker("timeout")
+    asked = float(marker.args[0]) if marker and marker.args else USUAL_SECONDS
+    return max(asked, USUAL_SECONDS)

@@ -167,8 +167,7 @@ class EmulatorRig:
                 self._attach(clone.life, by)
                 clone.life.load(saved.state, by=by)
                 clone.life.run(by=by)
-                clone.life.factory.wake()
-                clone.life.factory.wait_awake(by=by)
+                clone.life.factory.wake_restored(by=by)
             except BaseException:
                 clone.life.end()
                 raise

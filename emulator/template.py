@@ -1,9 +1,9 @@
 """The delivered state of a box, saved once, so that a restore costs a fraction of a boot.
 
-A template is made by a cold boot up to ``ready`` and one login (``warm_up``): guest RAM as a file,
-device state, and the disk as it was at that very moment; the three belong together. It is cached
-with the box and found again by a key over all that it depends on: image, identity, the machine's
-arguments, this file's format.
+A template is made by a cold boot up to ``ready`` and one session (``warm_up``): guest RAM as a
+file, device state, and the disk as it was at that very moment; the three belong together. It is
+cached with the box and found again by a key over all that it depends on: image, identity, the
+machine's arguments, this file's format.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from harness.deadline import Deadline
 from harness.target import World
 from harness.vitals import Vitals
 
-_FORMAT = 3
+_FORMAT = 4
 _PREFIX = "template-"
 _OTHERS_KEPT = 2
 """Of the same box: two checkouts of this project that run side by side do not take each other's."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 
@@ -127,3 +128,19 @@ def _unreadable(shell: Shell, path: str, by: Deadline) -> bool:
     with pytest.raises(DeviceRefused):
         shell.read(path, by=by)
     return True
+
+
+@pytest.mark.needs(Capability.AGENT, Capability.ATTESTATION)
+def test_the_attestation_key_was_made_before_delivery_and_is_the_box_s_own(
+    box: TrustBox,
+    rig: EmulatorRig,
+    another_box: Callable[..., TrustBox],
+) -> None:
+    """As in a factory that has asked each box once: a restore does not change it."""
+    by = Deadline.after(110)  # the other box may have to be saved first
+    before = box.integrity.attest(os.urandom(32), by=by).key
+    rig.restore(by=by)
+    after = box.integrity.attest(os.urandom(32), by=by).key
+    other = another_box().integrity.attest(os.urandom(32), by=by).key
+
+    assert before == after != other

@@ -36,16 +36,20 @@ class Samples:
 
 @contextmanager
 def sampled(box: TrustBox) -> Iterator[Samples]:
-    """Needs a box with streams. What it leaves there is a file in RAM."""
+    """Needs a box with streams; leaves nothing there."""
     assert box.target.streams is not None
     loop = box.target.streams.stream("sh", "-c", _LOOP, by=Deadline.after(30))
     with sampled_here() as found:
         try:
             yield found
         finally:
-            box.target.shell.run("touch", f"{_FILE}.end", by=Deadline.after(30))
+            by = Deadline.after(60)
+            box.target.shell.run("touch", f"{_FILE}.end", by=by)
+            while loop.receive(4096, by=by):  # until it has ended
+                pass
             loop.close()
-            found.there = box.target.shell.read(_FILE, by=Deadline.after(60))
+            found.there = box.target.shell.read(_FILE, by=by)
+            box.target.shell.run("rm", "--", _FILE, f"{_FILE}.end", by=by)
 
 
 @contextmanager

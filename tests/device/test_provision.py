@@ -1,17 +1,13 @@
-"""The provisioning run, on the box under test: once, again, and after what may go wrong."""
+"""The provisioning run, on the box under test: what may go wrong in it, and going on after that."""
 
 from __future__ import annotations
 
-import base64
 import json
-import subprocess
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from fixtures.evidence import sections
 from harness.capability import Capability
 from harness.deadline import Deadline
 from harness.errors import (
@@ -22,12 +18,7 @@ from harness.errors import (
     RigError,
     TokenRefused,
 )
-from harness.secret import Secret
-from harness.wire import TRAFFIC
-from provisioning.local_dps import HUB
 from provisioning.plan import Plan, example_plan, parse_plan
-from provisioning.record import load, value
-from provisioning.report import as_data, as_text
 from provisioning.run import Outcome, Provisioned, Watcher, provision
 from provisioning.station import Station
 from provisioning.steps import EffectStep, LookStep
@@ -36,8 +27,6 @@ from provisioning.steps_identity import CertificateStep, InstallStep
 from provisioning.steps_key import KeyStep, TokenStep
 from provisioning.steps_tee import AttestStep, EnclaveStep
 from provisioning.trustbox import TrustBox
-from provisioning.verdict import ZERO_HUK_UUID
-from tests.device.sampling import sampled
 
 pytestmark = [
     pytest.mark.needs(
@@ -94,89 +83,6 @@ def with_pins(pins: Path) -> Plan:
 
 def outcomes(done: Provisioned) -> dict[str, Outcome]:
     return {report.name: report.outcome for report in done.reports}
-
-
-def test_box_is_provisioned_once_and_not_twice(box: TrustBox, station: Station) -> None:
-    """The whole run, then the same again: the second finds all of it and changes nothing."""
-    first = provision(box.target, plan(), station)
-    record = load(first.directory / "record.json")
-    assert record is not None
-    certificate = (first.directory / "device.pem").read_bytes()
-
-    again = provision(box.target, plan(), station)
-
-    effects = {"token", "key", "certificate", "install", "enclave", "register", "iotedge"}
-    assert {n for n, o in outcomes(first).items() if o is Outcome.DONE} == effects
-    assert {n for n, o in outcomes(again).items() if o is Outcome.ALREADY} == effects
-    assert (again.directory / "device.pem").read_bytes() == certificate
-    after = load(again.directory / "record.json")
-    for about, name in (("enclave", "counter"), ("key", "spki_sha256"), ("box", "tee_uuid")):
-        assert value(after, about, name) == value(record, about, name)
-    assert value(after, "enrollment", "hub") == value(record, "enrollment", "hub") == HUB
-    assert value(after, "attestation", "key_pinned_before") is True
-    assert value(after, "key", "challenge") != value(record, "key", "challenge")
-
-
-def test_record_holds_evidence_verdict_and_a_chain_that_openssl_verifies(
-    box: TrustBox, station: Station
-) -> None:
-    done = provision(box.target, plan(), station)
-
-    record = load(done.directory / "record.json")
-    assert record is not None
-    verdict = value(record, "attestation", "verdict")
-    assert isinstance(verdict, dict)
-    assert verdict["ok"] is True
-    assert value(record, "box", "tee_uuid") != str(ZERO_HUK_UUID)
-    assert value(record, "key", "signature_verified") is True
-    assert record["evidence_level"] == box.target.evidence_level.value
-    subjects = [of for of in record.values() if isinstance(of, dict)]
-    ways = {fact["how"] for of in subjects for fact in of.values()}
-    assert ways == {"observed", "asserted", "intended"}
-    openssl = subprocess.run(
-        ["openssl", "verify", "-CAfile", "chain.pem", "device.pem"],
-        cwd=done.directory,
-        capture_output=True,
-        check=False,
-    )
-    assert openssl.returncode == 0, openssl.stderr
-
-
-def test_secrets_are_in_no_record_log_report_error_or_command_line(
-    box: TrustBox, station: Station, pins: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Planted PINs and all that the station makes for itself (EST login, DPS key, PINs of the CA's
-    tokens): TRAFFIC logging on, processes of both sides sampled for as long as the run lasts.
-    """
-    with caplog.at_level(TRAFFIC, logger="harness"), caplog.at_level(1), sampled(box) as seen:
-        done = provision(box.target, with_pins(pins), station)
-        with pytest.raises(TokenRefused) as refusal:
-            box.keys.login("trustbox", Secret(f"{USER}-wrong".encode()), by=Deadline.after(30))
-
-    written = b"".join(f.read_bytes() for f in done.directory.rglob("*") if f.is_file())
-    logged = caplog.text + repr(caplog.records) + repr([r.args for r in caplog.records])
-    told = f"{refusal.value!r} {refusal.value.__dict__} {refusal.value.__context__!r}"
-    report = repr(sections([box.target], since=0)) + as_text(done) + json.dumps(as_data(done))
-    asked = "".join(str(entry) for entry in box.target.history.since(0))
-    text = (logged + told + report + asked).encode(errors="surrogateescape")  # foreign bytes, too
-    for kind in (b"libckteec", b"token_worker", b"s_client"):
-        assert kind in seen.all, f"no {kind!r} was sampled: this looked at nothing"
-    assert b"https://10." in text or b"register" in text
-    secrets = {SO.encode(), USER.encode(), *secrets_of(station)}
-    assert len(secrets) == 8
-    for secret in secrets:
-        for form in (secret, secret.hex().encode(), base64.b64encode(secret)[:-4]):
-            assert form not in written + text + seen.all
-
-
-def secrets_of(station: Station) -> set[bytes]:
-    """What this station made and keeps in files of its own."""
-    services = station.state / "services"
-    found = {(services / name).read_bytes().strip() for name in ("est-login", "dps-key")}
-    for token in ("hsm", "hsm-root"):
-        text = tomllib.loads((station.state / token / "pins.toml").read_text())
-        found |= {pin.encode() for pin in text.values()}
-    return found
 
 
 def test_wrong_pin_is_said_once_and_the_right_one_completes(

@@ -1,0 +1,220 @@
+"""A provisioned box: what the run did, recorded and kept to itself; proved again from outside.
+
+These share one box, which the first of them has provisioned. What one changes it puts back.
+"""
+
+from __future__ import annotations
+
+import base64
+import shutil
+import sqlite3
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from harness.capability import Capability
+from harness.deadline import Deadline
+from harness.errors import Misuse, TokenRefused
+from harness.secret import Secret
+from harness.wire import TRAFFIC
+from provisioning.iotedge import CONFIG_PATH
+from provisioning.local_dps import HUB
+from provisioning.record import load, value
+from provisioning.reprove import Reproof, Verdict, reprove
+from provisioning.run import Outcome, Provisioned, provision
+from provisioning.sample_enclave import SAMPLE
+from provisioning.station import Station
+from provisioning.trustbox import TrustBox
+from provisioning.verdict import ZERO_HUK_UUID
+from tests.device.provisioned import SO, USER, Watched, provision_watched
+
+pytestmark = [
+    pytest.mark.needs(
+        Capability.PKCS11,
+        Capability.PKCS11_REMOTE,
+        Capability.ATTESTATION,
+        Capability.TA_LOAD,
+        Capability.TA_DEVKIT,
+        Capability.GOLDEN,
+        Capability.RESTORE,
+    ),
+    pytest.mark.timeout(400),
+]
+EFFECTS = {"token", "key", "certificate", "install", "enclave", "register", "iotedge"}
+ALL = (
+    *("identity", "pin-counters", "key", "key-proof", "certificate", "path", "handshake"),
+    *("registration", "iotedge", "enclave", "attestation"),
+)
+
+
+@pytest.fixture(scope="module")
+def kept() -> list[Watched]:
+    """What ``done`` made."""
+    return []
+
+
+@pytest.fixture
+def done(
+    module_box: TrustBox,
+    kept: list[Watched],
+    tmp_path_factory: pytest.TempPathFactory,
+    by: Deadline,
+) -> Watched:
+    """The box is provisioned: now, or before this test. After a failed one it is pristine again."""
+    if not kept or not module_box.identity.chain(by=by):
+        module_box.close()
+        kept[:] = [provision_watched(module_box, tmp_path_factory.mktemp("factory"))]
+    return kept[0]
+
+
+def outcomes(run: Provisioned) -> dict[str, Outcome]:
+    return {report.name: report.outcome for report in run.reports}
+
+
+def verdicts(reproof: Reproof) -> dict[str, Verdict]:
+    return {finding.name: finding.verdict for finding in reproof.findings}
+
+
+def test_box_is_provisioned_once_and_not_twice(module_box: TrustBox, done: Watched) -> None:
+    """The whole run, then the same again: the second finds all of it and changes nothing."""
+    certificate = (done.run.directory / "device.pem").read_bytes()
+
+    again = provision(module_box.target, done.plan, done.station)
+
+    assert {n for n, o in outcomes(done.run).items() if o is Outcome.DONE} == EFFECTS
+    assert {n for n, o in outcomes(again).items() if o is Outcome.ALREADY} == EFFECTS
+    assert (again.directory / "device.pem").read_bytes() == certificate
+    after = load(again.directory / "record.json")
+    for about, name in (("enclave", "counter"), ("key", "spki_sha256"), ("box", "tee_uuid")):
+        assert value(after, about, name) == value(done.record, about, name)
+    assert value(after, "enrollment", "hub") == value(done.record, "enrollment", "hub") == HUB
+    assert value(after, "attestation", "key_pinned_before") is True
+    assert value(after, "key", "challenge") != value(done.record, "key", "challenge")
+
+
+def test_record_holds_evidence_verdict_and_a_chain_that_openssl_verifies(
+    module_box: TrustBox, done: Watched
+) -> None:
+    verdict = value(done.record, "attestation", "verdict")
+    assert isinstance(verdict, dict)
+    assert verdict["ok"] is True
+    assert value(done.record, "box", "tee_uuid") != str(ZERO_HUK_UUID)
+    assert value(done.record, "key", "signature_verified") is True
+    assert done.record["evidence_level"] == module_box.target.evidence_level.value
+    subjects = [of for of in done.record.values() if isinstance(of, dict)]
+    ways = {fact["how"] for of in subjects for fact in of.values()}
+    assert ways == {"observed", "asserted", "intended"}
+    openssl = subprocess.run(
+        ["openssl", "verify", "-CAfile", "chain.pem", "device.pem"],
+        cwd=done.run.directory,
+        capture_output=True,
+        check=False,
+    )
+    assert openssl.returncode == 0, openssl.stderr
+
+
+def test_secrets_are_in_no_record_log_report_error_or_command_line(done: Watched) -> None:
+    """Planted PINs and all that the station makes for itself (EST login, DPS key, PINs of the CA's
+    tokens): TRAFFIC logging on, processes of both sides sampled for as long as the run lasts.
+    """
+    text = done.told.encode(errors="surrogateescape")  # foreign bytes, too
+    for kind in (b"libckteec", b"token_worker", b"s_client"):
+        assert kind in done.seen.all, f"no {kind!r} was sampled: this looked at nothing"
+    assert b"https://10." in text or b"register" in text
+    assert TRAFFIC in done.levels
+    secrets = {SO.encode(), USER.encode(), *secrets_of(done.station)}
+    assert len(secrets) == 8
+    for secret in secrets:
+        for form in (secret, secret.hex().encode(), base64.b64encode(secret)[:-4]):
+            assert form not in done.written + text + done.seen.all
+
+
+def secrets_of(station: Station) -> set[bytes]:
+    """What this station made and keeps in files of its own."""
+    services = station.state / "services"
+    found = {(services / name).read_bytes().strip() for name in ("est-login", "dps-key")}
+    for token in ("hsm", "hsm-root"):
+        text = tomllib.loads((station.state / token / "pins.toml").read_text())
+        found |= {pin.encode() for pin in text.values()}
+    return found
+
+
+def files_of(box: TrustBox) -> str:
+    """Digests of what a check could change: settings, certificates, enclaves, programs left."""
+    directories = ("/etc", "/usr/lib/optee_armtz", "/root", "/var/lib/optee-client")
+    script = 'find "$@" -type f -not -path "*/tee/*" -exec sha256sum {} + ; ls -A /run /tmp'
+    return box.target.shell.run("sh", "-c", script, "sh", *directories, by=Deadline.after(60)).text
+
+
+@pytest.mark.needs(Capability.POWER)
+def test_every_claim_of_the_record_is_proved_again_after_a_power_cut(
+    module_box: TrustBox, done: Watched
+) -> None:
+    before = files_of(module_box)
+
+    proof = reprove(module_box.target, done.station, reboot=True)
+
+    assert verdicts(proof) == dict.fromkeys(("reboot", *ALL), Verdict.OK)
+    assert (proof.ok, proof.exit_status) == (True, 0)
+    assert files_of(module_box) == before
+
+
+def test_each_claim_that_is_not_so_is_named_and_the_others_still_hold(
+    module_box: TrustBox, done: Watched, tmp_path: Path
+) -> None:
+    """Spoilt in four places at once, then with a PIN that was tried wrongly."""
+    target = module_box.target
+    with put_back(done.station, tmp_path), spoilt(module_box, done):
+        spoilt_proof = reprove(target, done.station, reboot=False)
+        with TrustBox(target) as fresh, pytest.raises(TokenRefused):
+            fresh.keys.login(done.plan.token_label, Secret(b"not-the-pin"), by=Deadline.after(30))
+        tried = reprove(target, done.station, reboot=False)
+
+    wrong = ("path", "registration", "iotedge", "enclave")
+    assert verdicts(spoilt_proof) == {
+        **dict.fromkeys(ALL, Verdict.OK),
+        **dict.fromkeys(wrong, Verdict.FAILED),
+        "attestation": Verdict.NOT_CHECKED,
+    }
+    assert (spoilt_proof.ok, spoilt_proof.exit_status) == (False, 7)
+    assert verdicts(tried)["pin-counters"] is Verdict.FAILED
+    assert verdicts(tried)["key"] is Verdict.NOT_CHECKED
+
+
+@contextmanager
+def put_back(station: Station, aside: Path) -> Iterator[None]:
+    """What the station keeps is afterwards what it was."""
+    shutil.copytree(station.state, aside / "state", symlinks=True)
+    yield
+    shutil.rmtree(station.state)
+    shutil.move(aside / "state", station.state)
+
+
+@contextmanager
+def spoilt(box: TrustBox, done: Watched) -> Iterator[None]:
+    """Certificate revoked, registration deleted, settings readable, enclave changed. The box is
+    mended in the end, and a right PIN makes it forget the wrong one."""
+    shell, by = box.target.shell, Deadline.after(60)
+    enclave, kept = box.enclave.path(SAMPLE), "/run/enclave-as-it-was"
+    assert done.run.work.chain is not None
+    with done.station.authority(by=by) as ca:
+        ca.revoke(done.run.work.chain[0].serial_number, "keyCompromise", by=by)
+    with sqlite3.connect(done.station.state / "services" / "dps.sqlite") as service:
+        service.execute("DELETE FROM registration")
+    shell.run("chmod", "644", CONFIG_PATH, by=by)
+    shell.run("sh", "-c", 'cat "$1" >"$2" && printf x >>"$1"', "sh", enclave, kept, by=by)
+    yield
+    by = Deadline.after(60)
+    shell.run("sh", "-c", 'cat "$2" >"$1" && rm -- "$2"', "sh", enclave, kept, by=by)
+    shell.run("chmod", "600", CONFIG_PATH, by=by)
+    with TrustBox(box.target) as fresh:
+        fresh.keys.login(done.plan.token_label, Secret(USER.encode()), by=by)
+
+
+def test_box_without_a_record_is_not_proved(module_box: TrustBox, tmp_path: Path) -> None:
+    with pytest.raises(Misuse, match="there is no record of"):
+        reprove(module_box.target, Station(tmp_path / "station"), reboot=False)

@@ -1,4 +1,7 @@
-"""In which order several workers run this suite: nobody waits idle for the image or the last test.
+"""In which order this suite runs: few restores, and no worker idle for the image or the last test.
+
+In each file the tests that only read from the shared box come before those that get a pristine one:
+after one of the latter the box would have to be restored for each of the former.
 
 A new machine has no image yet, and building it takes minutes. So one worker starts with the tests
 of a box that asked for the most time, which build it, while the others run what needs no box. Then
@@ -9,6 +12,7 @@ the other workers without work. Within each of these groups the order stays rand
 from __future__ import annotations
 
 import os
+from itertools import groupby
 
 import pytest
 
@@ -19,10 +23,20 @@ USUAL_SECONDS = 120.0
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """After pytest-randomly and ``-m``. Alone, one worker runs them as they come."""
+    """After pytest-randomly and ``-m``."""
+    items[:] = reading_first(items)
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     if workers > 1:
         items[:] = ordered(items, workers)
+
+
+def reading_first(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Within each file; files stay where they are."""
+    return [
+        item
+        for _, file in groupby(items, key=lambda item: item.path)
+        for item in sorted(file, key=lambda item: "box" in getattr(item, "fixturenames", ()))
+    ]
 
 
 def ordered(items: list[pytest.Item], workers: int) -> list[pytest.Item]:

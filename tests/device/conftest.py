@@ -23,10 +23,17 @@ MODULES = (
 )
 
 
-@pytest.fixture(params=MODULES)
-def keys(request: pytest.FixtureRequest, by: Deadline) -> Iterator[KeySession]:
+@pytest.fixture(scope="module", params=MODULES)
+def kind(request: pytest.FixtureRequest) -> str:
+    """Whose tokens ``keys`` are. Of a module, so that pytest runs those of one vendor together: a
+    test of SoftHSM's would otherwise pay for restoring the box that one of the TEE's left."""
+    return str(request.param)
+
+
+@pytest.fixture
+def keys(request: pytest.FixtureRequest, kind: str, by: Deadline) -> Iterator[KeySession]:
     """The tokens of one module on the box, as delivered: every test with it runs for each."""
-    if request.param == "tee":
+    if kind == "tee":
         box: TrustBox = request.getfixturevalue("box")
         yield box.keys
         return

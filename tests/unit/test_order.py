@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conftest import ordered
+from tests.conftest import ordered, reading_first
 
 BOXLESS = "".join(f"def test_{number}(): ...\n" for number in range(12))
 LONG = """
@@ -58,3 +58,19 @@ def test_a_run_of_one_kind_alone_is_whole(items: list[pytest.Item], kind: str) -
     some = [item for item in items if item.nodeid.startswith(kind)]
 
     assert len(ordered(some, 3)) == len(some)
+
+
+def test_in_a_file_what_only_reads_comes_before_what_wants_a_pristine_box(
+    pytester: pytest.Pytester,
+) -> None:
+    lines = (
+        "def test_a(box): ...",
+        "def test_b(): ...",
+        "def test_c(box): ...",
+        "def test_d(): ...",
+    )
+    found = pytester.getitems("\n".join(lines))
+
+    names = [item.name for item in reading_first(found)]
+
+    assert names == ["test_b", "test_d", "test_a", "test_c"]

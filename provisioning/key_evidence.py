@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from harness.deadline import Deadline
+from harness.errors import TokenRefused
 from provisioning.key_verdict import (
     ASKED,
     KeyVerdict,
@@ -73,7 +74,8 @@ class KeyEvidence:
     @property
     def reasons(self) -> tuple[Reason, ...]:
         """Why the key is no better than its verdict; empty for a key that was made inside."""
-        return judged(self.key, self.asserted, self.probes, answered=self.answered)
+        signs = not isinstance(self.key, KeyPair) or bool(self.signature)
+        return judged(self.key, self.asserted, self.probes, answered=self.answered, signs=signs)
 
     @property
     def verdict(self) -> KeyVerdict:
@@ -151,13 +153,13 @@ def examine(
     kind = "private" if isinstance(key, KeyPair) else "secret"
     asserted = dict(token.attributes(key.id, ASKED, kind=kind, by=by))
     probes = _probes(token, key, kind, by)
-    fresh, signature = challenge(), b""
-    if isinstance(key, KeyPair):
-        signature, answered = prove(token, key, fresh, by=by)
-    elif key.profile.kind == "hmac":
-        answered = token.mac(key.id, fresh, by=by) == token.mac(key.id, fresh, by=by)
-    else:
-        answered = token.round_trip(key.id, fresh[:16], by=by)
+    fresh = challenge()
+    try:
+        signature, answered = _answer(token, key, fresh, by)
+    except TokenRefused as refused:
+        if refused.ckr != "CKR_KEY_FUNCTION_NOT_PERMITTED":
+            raise
+        signature, answered = b"", False
     return KeyEvidence(
         key=key,
         asserted=asserted,
@@ -168,6 +170,16 @@ def examine(
         code=code,
         token=state,
     )
+
+
+def _answer(
+    token: Token, key: KeyPair | SecretKey, fresh: bytes, by: Deadline
+) -> tuple[bytes, bool]:
+    if isinstance(key, KeyPair):
+        return prove(token, key, fresh, by=by)
+    if key.profile.kind == "hmac":
+        return b"", token.mac(key.id, fresh, by=by) == token.mac(key.id, fresh, by=by)
+    return b"", token.round_trip(key.id, fresh[:16], by=by)
 
 
 def _probes(token: Token, key: KeyPair | SecretKey, kind: str, by: Deadline) -> tuple[Probe, ...]:

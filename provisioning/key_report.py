@@ -9,6 +9,7 @@ from harness.deadline import Deadline
 from harness.errors import Misuse
 from harness.target import EvidenceLevel
 from provisioning.key_evidence import KeyEvidence
+from provisioning.key_import import WRAPPING_ID, WRAPPING_LABEL
 from provisioning.key_inventory import Held, inventory
 from provisioning.key_names import purpose_of
 from provisioning.key_verdict import KeyVerdict
@@ -52,8 +53,8 @@ def key_report(
     progress: Callable[[str], None] = lambda said: None,
     by: Deadline,
 ) -> KeyReport:
-    """Fresh evidence of the keys of these labels or CKA_IDs; of all, when none is named. A purpose
-    means all its generations.
+    """Fresh evidence of the keys of these labels or CKA_IDs; a purpose means all its generations.
+    When none is named, of all but the pair that imports are wrapped for, which cannot sign.
 
     Needs a login. Raises Misuse for a name that no key has. ``attest`` as in KeySession.code.
     """
@@ -66,10 +67,14 @@ def key_report(
         wanted += [one for one in meant if one not in wanted]
     found: list[KeyEvidence] = []
     code = keys.code(attest=attest, by=by)
-    for one in wanted or held:
+    if not wanted:
+        wanted = [one for one in held if one.id != WRAPPING_ID]
+        if len(wanted) < len(held):
+            progress(f"{WRAPPING_LABEL}: unwraps what is imported, and is looked at only by name")
+    for one in wanted:
         if one.key is not None:
             progress(f"{one.label}: asking the token, and trying what it must refuse")
             found.append(keys.evidence(one.key, code=code, by=by))
-    broken = (h for h in wanted or held if h.key is None and h.objects != ("certificate",))
+    broken = (h for h in wanted if h.key is None and h.objects != ("certificate",))
     target = keys.target
     return KeyReport(target.serial, target.evidence_level, tuple(found), tuple(broken))

@@ -91,8 +91,12 @@ def judged(
     probes: Sequence[Probe],
     *,
     answered: bool,
+    signs: bool = True,
 ) -> tuple[Reason, ...]:
-    """Everything that is not as it must be; nothing for a key that was made inside."""
+    """Everything that is not as it must be; nothing for a key that was made inside.
+
+    ``signs`` false: the token lets the key sign nothing, so there was no answer to judge.
+    """
     found = []
     for name, wanted in expected(key).items():
         value = asserted.get(name)
@@ -109,6 +113,8 @@ def judged(
             found.append(Reason(text, "observed", KeyVerdict.UNPROVEN))
     if not answered:
         text = "the signature over a fresh challenge does not verify"
+        if not signs:
+            text = "it may not sign, so that it answered no fresh challenge"
         if isinstance(key, SecretKey):
             text = "what the key encrypts it does not decrypt"
         found.append(Reason(text, "observed", KeyVerdict.UNPROVEN))

@@ -17,7 +17,7 @@ from pkcs11.util.ec import encode_named_curve_parameters
 
 from provisioning.token_ckr import RefusedCall, ckr_name
 from provisioning.token_init import init_token
-from provisioning.token_objects import ObjectCalls, named_template
+from provisioning.token_objects import ObjectCalls, able, named_template
 from provisioning.token_protocol import Malformed
 
 _KINDS = {
@@ -202,8 +202,8 @@ class TokenCalls:
         if chosen is None:
             raise Malformed("no such mechanism")
         way, parameter = chosen
-        made = self._one("private", id).sign(digest, mechanism=way, mechanism_param=parameter)
-        return bytes(made)
+        sign = able(self._one("private", id), "sign")
+        return bytes(sign(digest, mechanism=way, mechanism_param=parameter))
 
     def store_certificate(self, id: bytes, label: str, subject: bytes, value: bytes) -> None:
         self._open_session().create_object(

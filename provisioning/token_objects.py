@@ -16,7 +16,7 @@ from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass
 from pkcs11.constants import DEFAULT
 from pkcs11.util.ec import encode_named_curve_parameters
 
-from provisioning.token_ckr import ckr_name
+from provisioning.token_ckr import RefusedCall, ckr_name
 from provisioning.token_protocol import Malformed
 
 APPLICATION = "trustbox"
@@ -71,16 +71,16 @@ class ObjectCalls:
 
     def mac(self, id: bytes, data: bytes) -> bytes:
         """HMAC-SHA-256 of data with a secret key."""
-        return bytes(self._one("secret", id).sign(data, mechanism=Mechanism.SHA256_HMAC))
+        return bytes(able(self._one("secret", id), "sign")(data, mechanism=Mechanism.SHA256_HMAC))
 
     def encrypt(self, id: bytes, block: bytes) -> bytes:
-        return bytes(self._one("secret", id).encrypt(block, mechanism=Mechanism.AES_ECB))
+        return bytes(able(self._one("secret", id), "encrypt")(block, mechanism=Mechanism.AES_ECB))
 
     def round_trip(self, id: bytes, block: bytes) -> bool:
         """Whether the AES key encrypts a block into another one, and that back again."""
         key = self._one("secret", id)
-        out = bytes(key.encrypt(block, mechanism=Mechanism.AES_ECB))
-        back = bytes(key.decrypt(out, mechanism=Mechanism.AES_ECB))
+        out = bytes(able(key, "encrypt")(block, mechanism=Mechanism.AES_ECB))
+        back = bytes(able(key, "decrypt")(out, mechanism=Mechanism.AES_ECB))
         return out != block and back == block
 
     def import_ec(
@@ -187,6 +187,14 @@ class ObjectCalls:
                 Attribute.LABEL: label,
             }
         )
+
+
+def able(key: Any, verb: str) -> Any:
+    """The key's verb; python-pkcs11 gives a key those only that its attributes allow."""
+    found = getattr(key, verb, None)
+    if found is None:
+        raise RefusedCall(0x068)  # CKR_KEY_FUNCTION_NOT_PERMITTED, which the token would say
+    return found
 
 
 def named_template(template: Mapping[str, bool]) -> dict[Attribute, object]:

@@ -10,6 +10,7 @@ from harness.deadline import Deadline
 from harness.errors import LinkError, Misuse, RigError, TokenRefused
 from harness.secret import Secret
 from provisioning.device_id import PKCS11_TA
+from provisioning.key_report import key_report
 from provisioning.key_verdict import KeyVerdict
 from provisioning.token_state import TokenFlags
 from provisioning.trustbox import TrustBox
@@ -86,6 +87,9 @@ def test_secret_imported_under_rsa_aes_key_wrap_works_and_is_called_imported(
     assert evidence.verdict is KeyVerdict.IMPORTED
     assert {reason.makes for reason in evidence.reasons} == {KeyVerdict.IMPORTED}
     assert open_box.keys.token.encrypt(key.id, block, by=by) == here.update(block)
+    report = key_report(open_box.keys, by=by)
+    assert [one.key.label for one in report.keys] == ["storage"]  # and not what it was wrapped for
+    assert report.bad([KeyVerdict.IMPORTED]) == ()
     with pytest.raises(Misuse, match="already"):
         open_box.keys.import_secret("storage", value, pin=USER, by=by)
 

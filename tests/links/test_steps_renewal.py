@@ -128,6 +128,22 @@ def test_request_is_bound_to_its_connection_where_the_plan_says_so(
     assert not (station.records(SERIAL) / "est-parked.json").exists()
 
 
+def test_login_of_the_line_is_not_given_to_the_box(
+    box: HostBox, station: Station, password: Path, tmp_path: Path
+) -> None:
+    """A server that wants it all the same refuses; the old certificate stays."""
+    (tmp_path / "est").mkdir()
+    with estserver(tmp_path / "est") as server:
+        box.run(box.plan(tables(server, password=password)), station)
+        before = box.chain.read_bytes()
+        renewing = tables(server, password=password, more="renew_days = 31\n")
+        with pytest.raises(ServiceRefused, match="wants a login"):
+            box.run(box.plan(renewing), station)
+
+    assert before == box.chain.read_bytes()
+    assert len(list((station.records(SERIAL) / "issued").iterdir())) == 1
+
+
 def test_plan_cannot_ask_for_both(box: HostBox) -> None:
     text = (
         '[enrollment.est]\nserver = "https://x"\nca = "r"\nproof = "tls-unique"\nrenew_days = 9\n'

@@ -15,8 +15,10 @@ from harness.deadline import Deadline
 from harness.errors import DeadlineExpired, DeviceRefused, LinkLost, Misuse, TokenRefused
 from harness.secret import Secret
 from provisioning.key_evidence import TokenCode, examine
+from provisioning.key_verdict import KeyVerdict
 from provisioning.token import Token, verifies
 from provisioning.token_state import TokenFlags
+from provisioning.token_template import STRICT, KeyTemplate
 from tests.links.remote_token import Remote
 
 SO, USER = Secret(b"so-pin-71250"), Secret(b"user-pin-38461")
@@ -172,6 +174,18 @@ def test_evidence_of_a_good_key_has_no_fault(token: Token, by: Deadline) -> None
 
     assert evidence.faults() == ()
     assert evidence.probes[0].answer == "CKR_ATTRIBUTE_SENSITIVE"
+
+
+def test_key_that_may_not_sign_is_unproven_and_no_fault_of_ours(token: Token, by: Deadline) -> None:
+    silent = KeyTemplate("silent", {**STRICT.attributes, "SIGN": False})
+    key, _ = token.ensure(b"k", "k", templates=(silent,), by=by)
+
+    with pytest.raises(TokenRefused, match="CKR_KEY_FUNCTION_NOT_PERMITTED"):
+        token.sign(b"k", bytes(32), by=by)
+    evidence = examine(token, key, code=CODE, state=None, by=by)
+
+    assert evidence.verdict is KeyVerdict.UNPROVEN
+    assert evidence.faults() == ("it may not sign, so that it answered no fresh challenge",)
 
 
 def test_each_evidence_has_a_challenge_of_its_own(token: Token, by: Deadline) -> None:

@@ -6,8 +6,8 @@ this station's own count, say that a wrong one could lock the token for good.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 
 from harness.deadline import Deadline
 from harness.errors import BadFrame, DeviceRefused, Misuse, TokenRefused
@@ -92,13 +92,8 @@ class TokenPins:
         mine = self._present(label, by, serial)
         doing = f"logging in to token {label}"
         self._check_tries(mine, "user", doing)
-        try:
-            with self._counted(mine, "user"):
-                self._caller.call("login", doing=doing, by=by, slot=mine.slot, pin=pin.reveal())
-        except TokenRefused as refusal:
-            if refusal.ckr == "CKR_PIN_INCORRECT":
-                refusal.hint = "Every wrong PIN uses up one of seven tries: check it first."
-            raise
+        with self._counted(mine, "user"):
+            self._caller.call("login", doing=doing, by=by, slot=mine.slot, pin=pin.reveal())
         self.logged_in = mine
         return mine
 
@@ -179,8 +174,17 @@ class TokenPins:
                 " would lock it for good. Check the PIN by hand.",
             )
 
-    def _counted(self, token: TokenState, role: Role) -> AbstractContextManager[None]:
-        return self.budget.trying(token, role) if self.budget else nullcontext()
+    @contextmanager
+    def _counted(self, token: TokenState, role: Role) -> Iterator[None]:
+        try:
+            with self.budget.trying(token, role) if self.budget else nullcontext():
+                yield
+        except TokenRefused as refusal:
+            if refusal.ckr == "CKR_PIN_INCORRECT":
+                refusal.hint = "Every wrong PIN uses up one of seven tries: check it first." + (
+                    " An SO PIN that is locked stays so for ever." if role == "so" else ""
+                )
+            raise
 
     def _present(self, label: str, by: Deadline, serial: str | None = None) -> TokenState:
         found = self.labelled(label, serial=serial, by=by)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +27,7 @@ from provisioning.pins import Pins
 app = typer.Typer(help="PINs of a box's token. A PIN is never on a command line.")
 
 _BOTH: tuple[Role, ...] = ("user", "so")
+_TOLD: Mapping[Role, str] = {"user": "user", "so": "SO"}
 So = Annotated[bool, typer.Option("--so", help="The security officer's PIN instead of the user's.")]
 
 
@@ -52,7 +54,7 @@ def status(
             return
         typer.echo(f"{found.label} of {box.target.serial}: {', '.join(found.told_flags)}")
         for role in _BOTH:
-            typer.echo(f"{role:4} wrong PINs from this station: {failures[role]} of {MOST}")
+            typer.echo(f"{_TOLD[role]:4} wrong PINs from this station: {failures[role]} of {MOST}")
 
 
 @app.command()
@@ -87,7 +89,9 @@ def change(
         else:
             file = chosen.kept(box.target, found)
             change_kept_pins(box.keys, found, file, (role,), by=by)
-        said = f"{found.label} of {box.target.serial} has another {role} PIN"
+        said = f"{found.label} of {box.target.serial} has another {_TOLD[role]} PIN"
+        if role == "user":
+            said += "; where IoT Edge is configured, run trustbox provision: its file has the PIN"
         tell(as_json, said, serial=box.target.serial, token=found.label, changed=role)
 
 
@@ -138,5 +142,5 @@ def forget_failures(
     with chosen.box() as box:
         found = chosen.find(box.keys, box.target, by=Deadline.after(KEY_SECONDS))
         chosen.station.pin_budget.forget(found, role)
-        said = f"{found.label} of {box.target.serial}: wrong {role} PINs forgotten"
+        said = f"{found.label} of {box.target.serial}: wrong {_TOLD[role]} PINs forgotten"
         tell(as_json, said, serial=box.target.serial, token=found.label, forgotten=role)

@@ -1,0 +1,51 @@
+"""The key commands: each tells what it did as JSON as well; the factory's secret is made once."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from provisioning.cli.keys import app
+
+
+def commands(of: Any, name: str = "keys") -> Iterator[tuple[str, Any]]:
+    """Every command below a group, by its words."""
+    inner = getattr(of, "commands", None)
+    if inner is None:
+        yield name, of
+    for word, command in (inner or {}).items():
+        yield from commands(command, f"{name} {word}")
+
+
+ALL = dict(commands(typer.main.get_command(app)))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_command_says_what_it_did_as_json_too_and_what_it_is_for(name: str) -> None:
+    options = {option for p in ALL[name].params for option in p.opts}
+
+    assert "--json" in options
+    assert ALL[name].help
+    assert not {"--pin", "--so-pin", "--secret"} & options  # no secret stands on a command line
+
+
+def test_factorys_secret_is_made_once_and_told_as_json(tmp_path: Path) -> None:
+    told = []
+    for _ in range(2):
+        program = "from provisioning.cli import main; main()"
+        words = ["keys", "factory-secret", "--json", "--state", str(tmp_path / "station")]
+        done = subprocess.run(
+            [sys.executable, "-c", program, *words],
+            capture_output=True, text=True, check=True, timeout=60,
+        )  # fmt: skip
+        told.append(json.loads(done.stdout))
+
+    assert [one["made"] for one in told] == [True, False]
+    assert told[0]["cka_id"] == told[1]["cka_id"]

@@ -22,7 +22,10 @@ from harness.capability import Capability
 from harness.deadline import Deadline
 from harness.errors import BoxDied
 from harness.holding import Holding
-from harness.target import Target, World
+from harness.target import EvidenceLevel, Target, World
+from provisioning.observed import Observed
+from provisioning.policy import Check, Policy
+from provisioning.verdict import Finding, Outcome, verify
 
 FIP_AT = 0x40000
 FIP_MAGIC = 0xAA640001
@@ -78,6 +81,26 @@ def test_the_untouched_firmware_boots(held: Holding) -> None:
     held.rig.on(by=Deadline.after(60))
 
     assert b"OP-TEE version" in held.consoles[World.SECURE].transcript()
+
+
+@pytest.mark.case("N-43", expect="boot-state fails, whatever checks the byte at boot")
+@pytest.mark.parametrize("at", [0x100, FIP_AT + 0x40000], ids=["BL1", "FIP"])
+def test_a_flipped_byte_of_the_firmware_is_named_by_the_next_look(
+    own_box: Box, held: Holding, at: int
+) -> None:
+    """BL1 too, which nothing checks at boot."""
+    assert boot_state(held).outcome is Outcome.PASS
+
+    flip(own_box.flash, at)
+
+    assert boot_state(held).outcome is Outcome.FAIL
+    assert "the flash is not the one that was built" in boot_state(held).why
+
+
+def boot_state(held: Holding) -> Finding:
+    assert held.boot_seen is not None
+    policy = Policy(bytes(32), None, EvidenceLevel.FUNCTIONAL)
+    return verify(None, policy, Observed(boot=held.boot_seen()))[Check.BOOT_STATE]
 
 
 @pytest.mark.case("N-43", expect="no boot past BL1 or BL2, and the line that says so")

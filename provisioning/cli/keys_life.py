@@ -17,6 +17,7 @@ from provisioning.cli.keys_options import (
     KEY_SECONDS,
     Chosen,
     PinsFile,
+    Purpose,
     StateDirectory,
     TokenLabel,
     tell,
@@ -25,8 +26,6 @@ from provisioning.cli.options import AsJson, Lasting, Serial, TargetName, Target
 from provisioning.key_inventory import inventory
 from provisioning.key_rotation import retire, rotate
 from provisioning.token_public import KeyProfile
-
-Purpose = Annotated[str, typer.Argument(help="The key's purpose: its label, as device-id.")]
 
 
 def register(app: typer.Typer) -> None:

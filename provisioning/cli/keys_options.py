@@ -23,6 +23,8 @@ from provisioning.trustbox import TrustBox
 
 KEY_SECONDS = 300.0
 
+Purpose = Annotated[str, typer.Argument(help="The key's purpose: its label, as device-id.")]
+
 TokenLabel = Annotated[
     str | None,
     typer.Option("--token", help="The token's label; default: the one that is initialised."),

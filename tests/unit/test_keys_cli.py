@@ -36,15 +36,28 @@ def test_command_says_what_it_did_as_json_too_and_what_it_is_for(name: str) -> N
     assert not {"--pin", "--so-pin", "--secret"} & options  # no secret stands on a command line
 
 
+def trustbox(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", "from provisioning.cli import main; main()", *words],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+
+
+def test_file_without_a_certificate_is_refused_before_a_box_is_switched_on(tmp_path: Path) -> None:
+    chain = tmp_path / "chain.pem"
+    chain.write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
+
+    done = trustbox("keys", "install", "device-id", str(chain), "--root", str(chain))
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"{chain}: the file is" in done.stderr
+    assert "switching" not in done.stderr
+
+
 def test_factorys_secret_is_made_once_and_told_as_json(tmp_path: Path) -> None:
     told = []
     for _ in range(2):
-        program = "from provisioning.cli import main; main()"
-        words = ["keys", "factory-secret", "--json", "--state", str(tmp_path / "station")]
-        done = subprocess.run(
-            [sys.executable, "-c", program, *words],
-            capture_output=True, text=True, check=True, timeout=60,
-        )  # fmt: skip
+        done = trustbox("keys", "factory-secret", "--json", "--state", str(tmp_path / "station"))
         told.append(json.loads(done.stdout))
 
     assert [one["made"] for one in told] == [True, False]

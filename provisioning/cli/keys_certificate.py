@@ -1,0 +1,143 @@
+"""``trustbox keys request`` and ``install``: a certificate for a box's key from whatever CA."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from harness.deadline import Deadline
+from harness.errors import BadInput, Misuse
+from provisioning.certificates import check_path
+from provisioning.cli.enroll_options import text_of
+from provisioning.cli.keys_options import (
+    KEY_SECONDS,
+    Chosen,
+    PinsFile,
+    Purpose,
+    StateDirectory,
+    TokenLabel,
+    tell,
+)
+from provisioning.cli.options import AsJson, Serial, TargetName, TargetsFile
+from provisioning.csr import UNREADABLE
+from provisioning.key_rotation import Generation, generations
+from provisioning.keys import KeySession
+from provisioning.private_files import write_durably
+
+
+def register(app: typer.Typer) -> None:
+    """Put the commands beside the others of ``trustbox keys``."""
+    app.command()(request)
+    app.command()(install)
+
+
+def request(
+    purpose: Purpose = "device-id",
+    out: Annotated[Path | None, typer.Option(help="Where to write PEM; default: stdout.")] = None,
+    target: TargetName = "emulator",
+    serial: Serial = None,
+    config: TargetsFile = None,
+    token: TokenLabel = None,
+    pins: PinsFile = None,
+    state: StateDirectory = None,
+    as_json: AsJson = False,
+) -> None:
+    """A certificate request for the key's newest generation, signed in the token.
+
+    \b
+    trustbox keys rotate device-id --key-only && trustbox keys request device-id --out box.csr
+    trustbox est enroll https://est.example --csr box.csr --out box.pem --trusted tls-root.pem
+    trustbox keys install device-id box.pem --root root.pem
+
+    From the station's CA instead of EST: trustbox ca renew --device TB-… --request box.csr.
+    """
+    chosen = Chosen(target, serial, config, token, pins, state)
+    with chosen.box() as box:
+        by = Deadline.after(KEY_SECONDS)
+        chosen.log_in(box.keys, box.target, by=by)
+        newest = _newest(box.keys, purpose, by)
+        made = x509.load_der_x509_csr(box.identity.request(newest.key, by=by))
+        text = made.public_bytes(Encoding.PEM).decode()
+        if out is not None:
+            write_durably(out.absolute(), text.encode(), mode=0o644)
+        elif not as_json:
+            typer.echo(text, nl=False)
+        tell(
+            as_json,
+            f"{purpose} of {box.target.serial}: generation {newest.number} asks for a certificate"
+            f"{f' in {out}' if out else ''}",
+            serial=box.target.serial,
+            purpose=purpose,
+            generation=newest.number,
+            spki_sha256=newest.key.spki_sha256,
+            request=text,
+        )
+
+
+def install(
+    purpose: Purpose,
+    chain: Annotated[Path, typer.Argument(help="PEM file: the certificate, then its issuers.")],
+    root: Annotated[Path, typer.Option(help="PEM file of the root that it leads to.")],
+    idevid: Annotated[
+        bool, typer.Option("--idevid", help="It must be an IDevID, as the station's CA makes.")
+    ] = False,
+    target: TargetName = "emulator",
+    serial: Serial = None,
+    config: TargetsFile = None,
+    token: TokenLabel = None,
+    pins: PinsFile = None,
+    state: StateDirectory = None,
+    as_json: AsJson = False,
+) -> None:
+    """Install a certificate for the key's newest generation: in the token, and in the box's file.
+
+    It must be for that key and this box, good today, for client authentication, and lead to --root;
+    otherwise nothing is changed. Run trustbox provision afterwards, for the record and for IoT
+    Edge, with a plan whose [enrollment.est] ca is that root.
+    """
+    chosen = Chosen(target, serial, config, token, pins, state)
+    leaf, *above = _certificates(chain)
+    trusted = _certificates(root)[0]
+    with chosen.box() as box:
+        by = Deadline.after(KEY_SECONDS)
+        chosen.log_in(box.keys, box.target, by=by)
+        newest = _newest(box.keys, purpose, by)
+        path = check_path(
+            leaf,
+            key=newest.key.public_key,
+            serial=box.target.serial,
+            above=above,
+            root=trusted,
+            idevid=idevid,
+        )
+        box.identity.install(newest.key, path, by=by)
+        tell(
+            as_json,
+            f"{purpose} of {box.target.serial}: certificate {leaf.serial_number:x} is installed for"
+            f" generation {newest.number}; run trustbox provision for the record and IoT Edge",
+            serial=box.target.serial,
+            purpose=purpose,
+            generation=newest.number,
+            certificate=f"{leaf.serial_number:x}",
+            file=box.identity.chain_path,
+        )
+
+
+def _newest(keys: KeySession, purpose: str, by: Deadline) -> Generation:
+    found = generations(keys, purpose, by=by)
+    if not found:
+        raise Misuse(f"the token has no key {purpose}", hint="trustbox keys list shows all.")
+    return found[-1]
+
+
+def _certificates(place: Path) -> list[x509.Certificate]:
+    try:
+        return x509.load_pem_x509_certificates(text_of(place).encode())
+    except UNREADABLE:
+        raise BadInput(
+            where=str(place), key="the file", value="(other text)", expected="certificates, PEM"
+        ) from None

@@ -13,6 +13,8 @@ PLAN ?= provisioning/plans/first.toml
 ARGS ?=
 # Workers of `make test`, each with boxes of its own: one more than processors, as tests also wait.
 JOBS ?= $(shell echo $$(( $$(nproc) + 1 )))
+# And of `make test-slow`, whose tests wait for most of their time: lines, time-outs, other programs.
+SLOW_JOBS ?= $(shell echo $$(( 2 * $$(nproc) + 1 )))
 # The first of these that runs and is new enough makes the venv.
 PYTHON ?= python3 python3.11 python3.12 python3.13 python3.14
 
@@ -31,7 +33,7 @@ test: setup ## the suite, most of it against the real OP-TEE (ARGS='-k name' for
 	exec $(BIN)/pytest -n $(JOBS) --dist worksteal -m 'not slow and not long'
 
 test-slow: setup ## the rest of the suite: bad serial lines, benches, CA, EST, DPS
-	@exec $(BIN)/pytest -n $(JOBS) --dist worksteal -m 'slow and not long'
+	@exec $(BIN)/pytest -n $(SLOW_JOBS) --dist worksteal -m 'slow and not long'
 
 test-fast: setup ## what needs no box: pure logic, and links against real ends
 	@$(BIN)/pytest tests/unit tests/links -m 'not slow and not long' $(ARGS)

@@ -4,9 +4,9 @@ In each file the tests that only read from the shared box come before those that
 after one of the latter the box would have to be restored for each of the former.
 
 A new machine has no image yet, and building it takes minutes. So one worker starts with the tests
-of a box that asked for the most time, which build it, while the others run what needs no box. Then
-come the other tests that asked for more time than usual: a long one that begins last would leave
-the other workers without work. Within each of these groups the order stays random.
+of a box that asked for the most time, which build it, while the others run what needs no box. Of
+both kinds those come first that asked for more time than usual: a long one that begins last would
+leave the other workers without work. Within each of these groups the order stays random.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ def ordered(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
 
     Neighbours stay neighbours where they can: tests of one file may share a box.
     """
+    items = sorted(items, key=lambda item: -seconds(item))
     boxless = [item for item in items if item.nodeid.startswith(NO_BOX)]
     boxed = [item for item in items if not item.nodeid.startswith(NO_BOX)]
-    boxed.sort(key=lambda item: -seconds(item))
     builds = [item for item in boxed if item.path == boxed[0].path]
     others = [item for item in boxed if item.path != boxed[0].path]
     long = [item for item in others if seconds(item) > USUAL_SECONDS]

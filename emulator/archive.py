@@ -140,6 +140,9 @@ class Apt:
             f'Dir::State::Lists "{self.directory}/lists";\n'
             f'Dir::State::status "{self.directory}/status";\n'
             f'Dir::Cache "{self.directory}/cache";\n'
+            # Container images switch these off, and each command would parse all lists again.
+            'Dir::Cache::pkgcache "pkgcache.bin";\n'
+            'Dir::Cache::srcpkgcache "srcpkgcache.bin";\n'
             f'APT::Architecture "{ARCHITECTURE}";\n'
             "#clear APT::Architectures;\n"
             f'APT::Architectures {{ "{ARCHITECTURE}"; }};\n'

@@ -23,11 +23,16 @@ import statistics
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from harness.agent_client import AgentConnection
+from harness.agent_frames import Frame, FrameType
 from harness.deadline import Deadline
-from harness.target import Stream, Streams, Target
+from harness.helpers import Helpers
+from harness.target import Layout, Stream, Streams, Target
 from harness.targets import open_target
 from harness.tee import TeeClient
 from provisioning.plan import Plan, example_plan, parse_plan, read_plan
@@ -73,7 +78,7 @@ class CountingStreams:
 
     def stream(self, *argv: str, by: Deadline, secret: bool = False) -> Stream:
         by_openssl = any("openssl s_client" in word for word in argv)
-        kind = "pkcs11" if argv[0] == self._p11_kit else "tls" if by_openssl else "tee"
+        kind = "pkcs11" if argv[0] == self._p11_kit else "tls" if by_openssl else "other"
         return CountingStream(self._inner.stream(*argv, by=by, secret=secret), self._tally, kind)
 
 
@@ -109,6 +114,38 @@ class CountingStream:
 
     def fileno(self) -> int:
         return self._inner.fileno()
+
+
+class CountingHelpers(Helpers):
+    """Lends the helpers of another, counting what TEE clients ask them."""
+
+    def __init__(self, inner: Helpers, tally: Tally) -> None:
+        self._inner, self._tally = inner, tally
+
+    @contextmanager
+    def held(self, *, by: Deadline, layout: Layout | None = None) -> Iterator[AgentConnection]:
+        with self._inner.held(by=by, layout=layout) as agent:
+            yield CountingAgent(agent, self._tally)
+
+
+class CountingAgent(AgentConnection):
+    """Has nothing of its own: asks another, counting."""
+
+    def __init__(self, inner: AgentConnection, tally: Tally) -> None:
+        self._inner, self._tally = inner, tally
+
+    def ask(self, kind: FrameType, payload: bytes, *, by: Deadline) -> Frame:
+        count, began = self._tally.of("tee"), time.monotonic()
+        count.calls += 1
+        count.sent += len(payload)
+        answer = self._inner.ask(kind, payload, by=by)
+        count.waited += time.monotonic() - began
+        count.round_trips += 1
+        count.received += len(answer.payload)
+        return answer
+
+    def close(self) -> None:
+        self._inner.close()
 
 
 class Messages:
@@ -166,15 +203,19 @@ def measure(target: Target, plan: Plan, station: Station) -> dict[str, object]:
     link = link_seconds(target)
     tally = Tally()
     assert target.streams is not None
+    assert target.helpers is not None
     streams = CountingStreams(target.streams, tally, target.layout.p11_kit)
+    helpers = CountingHelpers(target.helpers, tally)
     clock = Clock(tally)
     with tempfile.TemporaryDirectory() as records:
         began = time.monotonic()
-        provision(
-            replace(target, streams=streams), plan, station, watcher=clock, records=Path(records)
-        )
+        counted = replace(target, streams=streams, helpers=helpers)
+        provision(counted, plan, station, watcher=clock, records=Path(records))
         total = time.monotonic() - began
     steps = {name: _step(name, seconds, tally, link) for name, seconds in clock.seconds.items()}
+    for name, kind in (("key", "pkcs11"), ("attest", "tee")):
+        if name in steps and not tally.counts[name, kind].calls:
+            raise RuntimeError(f"no {kind} call of {name} was counted: this measured nothing")
     tee = sum(float(str(step["tee_s"])) for step in steps.values())
     return {"total_s": total, "tee_s": tee, "link_s": link, "steps": steps}
 

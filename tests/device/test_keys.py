@@ -102,12 +102,14 @@ def test_key_of_another_profile_is_not_taken_for_ours(held_keys: KeySession, by:
 
 def test_keys_of_one_label_are_told_apart_by_their_id(held_keys: KeySession, by: Deadline) -> None:
     """Labels may repeat; SoftHSM2 and OP-TEE both let them."""
-    first, _ = held_keys.generate("device", generation=1, by=by)
-    second, _ = held_keys.generate("device", generation=2, by=by)
+    token = held_keys.token
+    first, _ = token.ensure(b"first", "device", by=by)
+    second, _ = token.ensure(b"second", "device", by=by)
 
-    assert first.label == second.label
-    assert held_keys.find("device", generation=1, by=by) == first
-    assert held_keys.find("device", generation=2, by=by) == second
+    assert first.label == second.label == "device"
+    assert first.public_key != second.public_key
+    assert token.find(b"first", by=by) == first
+    assert token.find(b"second", by=by) == second
 
 
 def test_two_keys_of_one_id_are_quarantined(held_keys: KeySession, by: Deadline) -> None:

@@ -166,7 +166,7 @@ def test_every_claim_of_the_record_is_proved_again_after_a_power_cut(
 def test_each_claim_that_is_not_so_is_named_and_the_others_still_hold(
     module_box: TrustBox, done: Watched, tmp_path: Path
 ) -> None:
-    """Spoilt in four places at once, then with a PIN that was tried wrongly."""
+    """Spoilt in five places at once, then with a PIN that was tried wrongly."""
     target = module_box.target
     with put_back(done.station, tmp_path), spoilt(module_box, done):
         spoilt_proof = reprove(target, done.station, reboot=False)
@@ -174,7 +174,7 @@ def test_each_claim_that_is_not_so_is_named_and_the_others_still_hold(
             fresh.keys.login(done.plan.token_label, Secret(b"not-the-pin"), by=Deadline.after(30))
         tried = reprove(target, done.station, reboot=False)
 
-    wrong = ("path", "registration", "iotedge", "enclave")
+    wrong = ("key-proof", "path", "registration", "iotedge", "enclave")
     assert verdicts(spoilt_proof) == {
         **dict.fromkeys(ALL, Verdict.OK),
         **dict.fromkeys(wrong, Verdict.FAILED),
@@ -196,20 +196,21 @@ def put_back(station: Station, aside: Path) -> Iterator[None]:
 
 @contextmanager
 def spoilt(box: TrustBox, done: Watched) -> Iterator[None]:
-    """Certificate revoked, registration deleted, settings readable, enclave changed. The box is
-    mended in the end, and a right PIN makes it forget the wrong one."""
+    """Certificate revoked, registration deleted, settings readable, enclave and PKCS#11 module
+    changed. The box is mended in the end, and a right PIN makes it forget the wrong one."""
     shell, by = box.target.shell, Deadline.after(60)
-    enclave, kept = box.enclave.path(SAMPLE), "/run/enclave-as-it-was"
+    changed = (box.enclave.path(SAMPLE), box.target.layout.pkcs11_module)
     assert done.run.work.chain is not None
     with done.station.authority(by=by) as ca:
         ca.revoke(done.run.work.chain[0].serial_number, "keyCompromise", by=by)
     with sqlite3.connect(done.station.state / "services" / "dps.sqlite") as service:
         service.execute("DELETE FROM registration")
     shell.run("chmod", "644", CONFIG_PATH, by=by)
-    shell.run("sh", "-c", 'cat "$1" >"$2" && printf x >>"$1"', "sh", enclave, kept, by=by)
+    for file in changed:
+        shell.run("sh", "-c", 'printf x >>"$1"', "sh", file, by=by)
     yield
     by = Deadline.after(60)
-    shell.run("sh", "-c", 'cat "$2" >"$1" && rm -- "$2"', "sh", enclave, kept, by=by)
+    shell.run("truncate", "-s", "-1", "--", *changed, by=by)
     shell.run("chmod", "600", CONFIG_PATH, by=by)
     with TrustBox(box.target) as fresh:
         fresh.keys.login(done.plan.token_label, Secret(USER.encode()), by=by)

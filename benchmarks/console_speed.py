@@ -8,6 +8,7 @@ random bytes, of which a quarter can be saved and no more.
 from __future__ import annotations
 
 import base64
+import functools
 import random
 import statistics
 import time
@@ -27,8 +28,9 @@ KEYS = (*COMMANDS, "text_s", "source_s", "random_s")
 OPEN_SECONDS, HANG_SECONDS, BULK_SECONDS = 180.0, 8.0, 600.0
 
 
+@functools.cache
 def payloads() -> dict[str, bytes]:
-    """1 MiB each, of ASCII lines."""
+    """1 MiB each, of ASCII lines; the same all through a run, whoever edits that code meanwhile."""
     text = b"".join(b"%d\n" % number for number in range(1, 200_001))
     code = b"".join(path.read_bytes() for path in sorted(HOUSE.glob("[a-z]*/**/*.py")))
     code = bytes(byte for byte in code[: 2 * SIZE] if byte == ord("\n") or 32 <= byte < 127)

@@ -49,6 +49,11 @@ class Lines:
                 with attempt:
                     console.attach(self._config.uarts[world], baudrate=self._config.speed)
 
+    def begin(self, at: float) -> None:
+        """A new life of the box began at ``at`` (monotonic seconds): see ``Console.began``."""
+        for console in self.consoles.values():
+            console.begin(at)
+
     def mark(self) -> int:
         """This moment in the normal world's record, for ``boot_text``."""
         return self.main.recorded

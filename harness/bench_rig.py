@@ -117,6 +117,7 @@ class BenchRig:
             self.vitals.reset()
             mark = self.lines.mark()
             started = time.monotonic()
+            self.lines.begin(started)
             self._do("on", by)
             before = self._boot_id
             self._awake(by)
@@ -162,6 +163,7 @@ class BenchRig:
                 self.off()
                 self.on(by=by)
             else:
+                self.lines.begin(started)
                 self._do("cycle", by)
                 self.vitals.report_death("its power was cycled by the bench")
                 self.reborn(mark, by=by)
@@ -212,6 +214,7 @@ class BenchRig:
             self._is_on = None
             self.vitals.report_death("the bench puts it back into its delivered state")
             said = run_command(restore.argv, by=by.sooner(restore.seconds))
+            self.lines.begin(started)
             self.vitals.reset()
             self._boot_id, self._off_at = "", 0.0
             self.lines.attach(by=by)

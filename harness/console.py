@@ -177,8 +177,14 @@ class SerialConsole:
 
     @property
     def began(self) -> float:
-        """When the line that is read now, or was last, was attached (monotonic seconds)."""
+        """When the line that is read now, or was last, was attached, or ``begin`` was said if that
+        was later (monotonic seconds)."""
         return self._began
+
+    def begin(self, at: float) -> None:
+        """What came before ``at`` (monotonic seconds) was said in an earlier life of the box: it
+        was then switched on or put back, and the line outlasted that."""
+        self._began = max(self._began, at)
 
     @property
     def attached(self) -> bool:

@@ -116,8 +116,8 @@ class Console(Protocol):
 
     @property
     def began(self) -> float:
-        """When the line that is recorded now was attached (monotonic seconds): with a rig that
-        holds the box itself, that is each start or restore of it."""
+        """When the box that is recorded now was switched on or restored by the rig, or else when
+        its line was attached (monotonic seconds)."""
 
     def expect(self, pattern: re.Pattern[bytes], *, by: Deadline) -> re.Match[bytes]:
         """Wait for the pattern in what came since the last match; BoxDied at once on a panic."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
 
 from harness.capability import Capability
 from harness.deadline import Deadline
-from harness.target import Target
+from harness.target import Target, World
 from provisioning.trustbox import TrustBox
 
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
@@ -49,6 +50,21 @@ def test_a_restore_undoes_what_was_done_on_disk_and_in_memory(box: TrustBox, by:
 
     left = box.target.shell.run("ls", "/root/disk", "/run/memory", by=by, check=False)
     assert left.stdout == b""
+
+
+@pytest.mark.needs(Capability.RESTORE)
+def test_what_a_console_heard_before_a_restore_is_not_the_restored_box_s(
+    box: TrustBox, by: Deadline
+) -> None:
+    """Or a panic of one life would be held against the next one."""
+    console = box.target.consoles[World.NORMAL]
+    box.target.shell.run("sh", "-c", "printf '\\nan earlier life\\n' >/dev/console", by=by)
+    console.expect(re.compile(rb"an earlier life\r?\n"), by=by)
+    before = [line.text for line in console.lines(since=console.began)]
+    box.target.rig.restore(by=by)
+
+    assert "an earlier life" in before
+    assert "an earlier life" not in [line.text for line in console.lines(since=console.began)]
 
 
 @pytest.mark.needs(Capability.RESTORE, Capability.POWER)

@@ -169,7 +169,7 @@ class EmulatorRig:
                 clone.life.run(by=by)
                 clone.life.factory.wake_restored(by=by)
             except BaseException:
-                clone.life.end()
+                self._discard(clone)
                 raise
             if clone.disk != self._disk:
                 self._disk.unlink(missing_ok=True)
@@ -228,7 +228,7 @@ class EmulatorRig:
         if clone is not None:
             if clone.life.running and clone.identity == saved.identity:
                 return clone
-            clone.life.end()
+            self._discard(clone)
         return self._clone(saved)
 
     def _clone(self, saved: Template) -> Clone:
@@ -242,7 +242,12 @@ class EmulatorRig:
     def _end_next(self) -> None:
         clone, self._next = self._next, None
         if clone is not None:
-            clone.life.end()
+            self._discard(clone)
+
+    def _discard(self, clone: Clone) -> None:
+        """End a clone that is not the box (any more), and remove its disk if that is its own."""
+        clone.life.end()
+        if clone.disk != self._disk:
             clone.disk.unlink(missing_ok=True)
 
     def _end(self) -> None:

@@ -26,7 +26,7 @@ from provisioning.run import Outcome, Provisioned, Watcher, provision
 from provisioning.station import Station
 from provisioning.steps import EffectStep, LookStep
 from provisioning.steps_key import KeyStep, TokenStep
-from provisioning.token_state import TokenFlags
+from provisioning.token_state import TokenFlags, TokenState
 from provisioning.trustbox import TrustBox
 from provisioning.work import Work
 from tests.device.key_parts import SO, USER, WRONG
@@ -66,12 +66,17 @@ class Ground:
             wanted = keys.id_of(purpose)
             return sorted(kind for kind, _, id in keys.token.objects(by=by) if id == wanted)
 
-    def slot(self, label: str, by: Deadline) -> int:
+    def tokens(self, by: Deadline) -> tuple[TokenState, ...]:
         """Asked by a session that ends with it: one that stays keeps a dead TA from coming back."""
         with closing(KeySession(self.box.target)) as keys:
-            state = keys.state(label, by=by)
-        assert state is not None
-        return state.slot
+            return keys.tokens(by=by)
+
+    def token(self, label: str, by: Deadline) -> TokenState:
+        [state] = [state for state in self.tokens(by) if state.label == label]
+        return state
+
+    def slot(self, label: str, by: Deadline) -> int:
+        return self.token(label, by).slot
 
 
 class Reached:
@@ -222,8 +227,7 @@ def test_so_pin_that_is_locked_ends_the_run_and_the_token_stays_without_its_user
     with pytest.raises(TokenRefused, match="CKR_PIN_LOCKED"):
         ground.run(ground.plan(LOCKED))
 
-    state = ground.box.keys.state(LOCKED, by=by)
-    assert state is not None
+    state = ground.token(LOCKED, by)
     assert (ta_says & TokenFlags.SO_PIN_LOCKED, state.has_user_pin) == (
         TokenFlags.SO_PIN_LOCKED,
         False,
@@ -231,10 +235,10 @@ def test_so_pin_that_is_locked_ends_the_run_and_the_token_stays_without_its_user
 
 
 def test_box_without_a_blank_token_keeps_those_it_has(ground: Ground, by: Deadline) -> None:
-    before = [state.label for state in ground.box.keys.tokens(by=by)]
+    before = [state.label for state in ground.tokens(by)]
 
     with pytest.raises(DeviceRefused, match="no blank token is left for a-fourth"):
         ground.run(ground.plan("a-fourth"))
 
-    assert [state.label for state in ground.box.keys.tokens(by=by)] == before
+    assert [state.label for state in ground.tokens(by)] == before
     assert sorted(before) == sorted([LABEL, TIRED, LOCKED])

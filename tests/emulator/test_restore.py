@@ -120,6 +120,7 @@ def test_a_restore_that_runs_out_of_time_leaves_the_box_off(
         rig.restore(by=Deadline.after(0.001))
 
     assert rig.qemu_pid is None
+    assert len(list(rig.directory.glob("disk*.qcow2"))) == 1  # the disk that the box had before
     with pytest.raises(RigError, match="is off"):
         box.target.shell.run("true", by=by)
 

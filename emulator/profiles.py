@@ -79,7 +79,9 @@ _TFA = {
 }
 # Panics still show: they are printed at level 0. panic=0 keeps the guest standing after one, so
 # that what holds it sees the panic and not a reboot. The rest is what costs seconds under TCG;
-# nokaslr, because with it the kernel also switches its page tables at every system call (KPTI).
+# nokaslr, because with KASLR the kernel also switches its page tables at every system call (KPTI);
+# norandmaps, because QEMU translates a program anew for every address that it runs at
+# (docs/emulator.md has what that costs, and how to see it). Both weaken Linux, and only it.
 _QUICK = (
     "panic=0 nokaslr norandmaps cryptomgr.notests init_on_alloc=0 lsm=capability audit=0"
     " ipv6.disable=1 nowatchdog"

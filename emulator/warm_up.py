@@ -10,7 +10,6 @@ Nothing else stays on the disk, and no process of this is left when the state is
 from __future__ import annotations
 
 import logging
-from uuid import UUID
 
 import tenacity
 
@@ -18,21 +17,21 @@ from emulator.box_store import Box
 from emulator.life import Life
 from emulator.profiles import profile_named
 from harness.agent_build import agent_name
-from harness.agent_client import bootstrap
 from harness.deadline import Deadline
 from harness.errors import BadFrame, BoxDied, DeviceRefused, Misuse, RigError
+from harness.helpers import Helpers
 from harness.history import History
 from harness.holding import Endpoint
+from harness.probe import ATTESTATION_PTA
 from harness.ssh import SshShell
 from harness.target import Layout
-from harness.tee import Direction, Memref, TeeClient, Value
+from harness.tee import Direction, Memref, Value, connect
 from harness.vitals import Vitals
 
 _LOOK_SECONDS = 0.02
 _READ = 'cat "$@" >/dev/null 2>&1; true'
-# lib/libutee/include/pta_attestation.h
-_ATTESTATION_PTA = UUID("39800861-182a-4720-9b67-2bcd622bc0b5")
 _GET_PUBKEY = 0
+"""OP-TEE lib/libutee/include/pta_attestation.h"""
 _LARGEST_KEY = 512
 
 
@@ -46,8 +45,8 @@ def warm_up(box: Box, life: Life, vitals: Vitals, *, by: Deadline) -> None:
         often = ("/usr/lib/openssh/sftp-server", layout.p11_kit, layout.pkcs11_module)
         shell.run("sh", "-c", _READ, "sh", *often, by=by)
         shell.read("/etc/hostname", by=by)
-        if profile_named(box.image.profile).optee.get("CFG_ATTESTATION_PTA") == "y":
-            _first_attestation(box, shell, layout, by=by)
+        if profile_named(box.image.profile).optee.get("CFGATTESTATION_PTA") == "y":
+            _first_attestation(box, shell, layout, vitals, by=by)
     finally:
         shell.close()
     waiting_for = "the box to end the first session"
@@ -61,14 +60,17 @@ def warm_up(box: Box, life: Life, vitals: Vitals, *, by: Deadline) -> None:
         attempt.retry_state.set_result(connections)
 
 
-def _first_attestation(box: Box, shell: SshShell, layout: Layout, *, by: Deadline) -> None:
+def _first_attestation(
+    box: Box, shell: SshShell, layout: Layout, vitals: Vitals, *, by: Deadline
+) -> None:
     """Ask for the attestation key. A machine that has no helper for the box does without: the box
     makes its key when somebody else asks."""
-    agent = bootstrap(shell, layout, by=by)
-    client = TeeClient(agent, History(), box.serial)
+    helpers = Helpers(shell, layout, vitals)
     try:
-        agent.start(by=by)
-        with client.open_session(_ATTESTATION_PTA, by=by) as session:
+        with (
+            connect(helpers.held(by=by), History(), box.serial) as client,
+            client.open_session(ATTESTATION_PTA, by=by) as session,
+        ):
             exponent, modulus = Memref(8, Direction.OUT), Memref(_LARGEST_KEY, Direction.OUT)
             algorithm = Value(0, 0, Direction.OUT)
             made = session.invoke(_GET_PUBKEY, exponent, modulus, algorithm, by=by)
@@ -79,6 +81,6 @@ def _first_attestation(box: Box, shell: SshShell, layout: Layout, *, by: Deadlin
         log = logging.getLogger(f"emulator.warm_up.{box.serial}")
         log.warning("its delivered state has no attestation key: %s", problem.message)
     finally:
-        client.close()
+        helpers.close()
     # What is delivered has no program of ours.
     shell.run("rm", "-f", "--", f"{layout.agent_directory}/{agent_name()}", by=by)

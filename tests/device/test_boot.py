@@ -45,15 +45,6 @@ def test_a_boot_that_was_heard_tells_its_findings(box: TrustBox, by: Deadline) -
     assert box.info.look(by=by)["boot: findings"] is not None
 
 
-@pytest.mark.case("N-45", expect="U-Boot halts; a TrustBox 401 as shipped does not check")
-@pytest.mark.skip(
-    reason="wants a fused Layerscape box, an unsigned kernel on it, and somebody who can put the"
-    " signed one back: no such box was at hand, and the emulator's U-Boot checks no kernel"
-)
-def test_an_unsigned_kernel_does_not_boot_on_a_fused_box() -> None:
-    raise NotImplementedError
-
-
 def test_secure_boot_state_that_linux_cannot_tell_is_absent_and_not_good(
     target: Target, by: Deadline
 ) -> None:

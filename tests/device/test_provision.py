@@ -27,17 +27,10 @@ from provisioning.steps_identity import CertificateStep, InstallStep
 from provisioning.steps_key import KeyStep, TokenStep
 from provisioning.steps_tee import AttestStep, EnclaveStep
 from provisioning.trustbox import TrustBox
+from tests.device.run_needs import A_RUN_NEEDS
 
 pytestmark = [
-    pytest.mark.needs(
-        Capability.PKCS11,
-        Capability.PKCS11_REMOTE,
-        Capability.ATTESTATION,
-        Capability.TA_LOAD,
-        Capability.TA_DEVKIT,
-        Capability.GOLDEN,
-        Capability.RESTORE,
-    ),
+    A_RUN_NEEDS,
     pytest.mark.timeout(400),
 ]
 

@@ -26,17 +26,10 @@ from provisioning.steps_identity import CertificateStep, InstallStep
 from provisioning.steps_key import KeyStep, TokenStep
 from provisioning.trustbox import TrustBox
 from provisioning.work import Work
+from tests.device.run_needs import A_RUN_NEEDS
 
 pytestmark = [
-    pytest.mark.needs(
-        Capability.PKCS11,
-        Capability.PKCS11_REMOTE,
-        Capability.ATTESTATION,
-        Capability.TA_LOAD,
-        Capability.TA_DEVKIT,
-        Capability.GOLDEN,
-        Capability.RESTORE,
-    ),
+    A_RUN_NEEDS,
     pytest.mark.timeout(400),
 ]
 PLAN = parse_plan(example_plan().encode(), where="plan.toml", beside=Path("/"))

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from harness.capability import Capability
 from harness.deadline import Deadline
 from harness.errors import BadInput, IntegrityFailure, Misuse, TokenRefused
 from harness.target import Target
@@ -24,17 +23,10 @@ from provisioning.steps_box import ReachStep, RecordStep
 from provisioning.steps_identity import CertificateStep, InstallStep
 from provisioning.steps_key import KeyProofStep, KeyStep, MoreKeysStep, TokenStep
 from provisioning.trustbox import TrustBox
+from tests.device.run_needs import A_RUN_NEEDS
 
 pytestmark = [
-    pytest.mark.needs(
-        Capability.PKCS11,
-        Capability.PKCS11_REMOTE,
-        Capability.ATTESTATION,
-        Capability.TA_LOAD,
-        Capability.TA_DEVKIT,
-        Capability.GOLDEN,
-        Capability.RESTORE,
-    ),
+    A_RUN_NEEDS,
     pytest.mark.timeout(400),
 ]
 

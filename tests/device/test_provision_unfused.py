@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from harness.capability import Capability
 from harness.deadline import Deadline
 from harness.errors import IntegrityFailure
 from harness.target import World
@@ -18,18 +17,11 @@ from provisioning.station import Station
 from provisioning.steps_box import ReachStep, RecordStep
 from provisioning.steps_own import OwnIdentityStep
 from provisioning.trustbox import TrustBox
+from tests.device.run_needs import A_RUN_NEEDS
 
 pytestmark = [
     pytest.mark.integrity,
-    pytest.mark.needs(
-        Capability.PKCS11,
-        Capability.PKCS11_REMOTE,
-        Capability.ATTESTATION,
-        Capability.TA_LOAD,
-        Capability.TA_DEVKIT,
-        Capability.GOLDEN,
-        Capability.RESTORE,
-    ),
+    A_RUN_NEEDS,
 ]
 LINE = "Continuing with non-secret testing identity"
 

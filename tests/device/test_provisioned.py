@@ -31,17 +31,10 @@ from provisioning.station import Station
 from provisioning.trustbox import TrustBox
 from provisioning.verdict import ZERO_HUK_UUID
 from tests.device.provisioned import SO, USER, Watched, provision_watched
+from tests.device.run_needs import A_RUN_NEEDS
 
 pytestmark = [
-    pytest.mark.needs(
-        Capability.PKCS11,
-        Capability.PKCS11_REMOTE,
-        Capability.ATTESTATION,
-        Capability.TA_LOAD,
-        Capability.TA_DEVKIT,
-        Capability.GOLDEN,
-        Capability.RESTORE,
-    ),
+    A_RUN_NEEDS,
     pytest.mark.timeout(400),
 ]
 EFFECTS = {"token", "key", "certificate", "install", "enclave", "register", "iotedge"}

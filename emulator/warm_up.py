@@ -45,7 +45,7 @@ def warm_up(box: Box, life: Life, vitals: Vitals, *, by: Deadline) -> None:
         often = ("/usr/lib/openssh/sftp-server", layout.p11_kit, layout.pkcs11_module)
         shell.run("sh", "-c", _READ, "sh", *often, by=by)
         shell.read("/etc/hostname", by=by)
-        if profile_named(box.image.profile).optee.get("CFGATTESTATION_PTA") == "y":
+        if profile_named(box.image.profile).optee.get("CFG_ATTESTATION_PTA") == "y":
             _first_attestation(box, shell, layout, vitals, by=by)
     finally:
         shell.close()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import posixpath
-import secrets
 import stat
 from collections.abc import Callable
 
 from harness.deadline import Deadline
 from harness.errors import DeviceRefused, Misuse
+from harness.part_file import part_beside
 from harness.ssh_exec import Ended
 
 Runs = Callable[[tuple[str, ...], bytes, Deadline], Ended]
@@ -47,7 +46,7 @@ def write_file(runs: Runs, path: str, data: bytes, *, mode: int, by: Deadline) -
     check_path(path)
     if mode != stat.S_IMODE(mode):
         raise Misuse(f"{mode:o} is not a file mode")
-    part = posixpath.join(posixpath.dirname(path), f".tb-{secrets.token_hex(8)}.tmp")
+    part = part_beside(path)
     words = ("sh", "-c", WRITE, "write", path, f"{mode:o}", str(len(data)), part)
     ended = runs(words, data, by)
     if ended.status == NO_DIRECTORY:

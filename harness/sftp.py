@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import posixpath
-import secrets
 import stat
 import threading
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from paramiko.sftp import CMD_EXTENDED
 
 from harness.deadline import Deadline
 from harness.errors import DeadlineExpired, DeviceRefused, Misuse
+from harness.part_file import part_beside
 from harness.ssh_transport import lost
 from harness.vitals import Vitals
 
@@ -64,7 +64,7 @@ class SftpFiles:
             raise Misuse(f"{mode:o} is not a file mode")
         doing = f"writing {path}"
         directory = posixpath.dirname(path)
-        part = posixpath.join(directory, f".tb-{secrets.token_hex(8)}.tmp")
+        part = part_beside(path)
         with self._session(doing, by) as client:
             channel = client.get_channel()
             assert channel is not None  # noqa: S101 - for the type checker; a session has one

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from harness.deadline import Deadline
 from harness.errors import BadInput, DeviceRefused, IntegrityFailure, TrustBoxError
+from harness.part_file import clear_parts
 from harness.target import Target
 from harness.tee import TeeClient, TeeSession
 from provisioning.enclave_format import RSAPublicKey, take_apart
@@ -86,6 +87,7 @@ class EnclaveSession:
                 value=str(image.uuid),
                 expected=f"{uuid}, under which it is to be installed",
             )
+        clear_parts(self._target.shell, posixpath.dirname(path), by=by)
         # Readable by all: its secrets, if it has any, are encrypted, and tests compare it.
         self._target.shell.write(path, data, by=by, mode=0o444)
         if self._target.shell.read(path, by=by) != data:

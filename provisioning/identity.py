@@ -8,6 +8,7 @@ from cryptography import x509
 
 from harness.deadline import Deadline
 from harness.errors import DeviceRefused, IntegrityFailure
+from harness.part_file import clear_parts
 from harness.target import Target
 from provisioning.certificates import der, pem
 from provisioning.csr import UNREADABLE, make_renewal, make_request
@@ -46,7 +47,7 @@ class IdentitySession:
             raise IntegrityFailure("the certificate to install belongs to another key")
         self._keys.store_certificate(key, der(leaf), subject=leaf.subject.public_bytes(), by=by)
         directory = self._target.layout.identity_directory
-        self._target.shell.run("mkdir", "-p", "--", directory, by=by)
+        clear_parts(self._target.shell, directory, make=True, by=by)
         self._target.shell.write(self.chain_path, pem(*chain), by=by, mode=0o644)
         if not self.installed(key, chain, by=by):
             raise IntegrityFailure(f"{self._target.name} does not show the certificate given to it")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from harness.deadline import Deadline
 from harness.errors import BadInput, DeviceRefused, IntegrityFailure, Misuse
+from harness.part_file import clear_parts
 from harness.secret import Secret
 from harness.target import Shell
 from provisioning.dps import GLOBAL_ENDPOINT
@@ -197,7 +198,7 @@ class IotEdge:
         changed = not self._is_there(wanted, by)
         if changed:
             directory = self._path.rsplit("/", 1)[0]
-            self._shell.run("mkdir", "-p", "--", directory, by=by)
+            clear_parts(self._shell, directory, make=True, by=by)
             self._shell.write(self._path, wanted, by=by, mode=0o600)
             if not self._is_there(wanted, by):
                 raise IntegrityFailure(f"the box does not show the {self._path} given to it")

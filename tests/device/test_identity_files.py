@@ -14,6 +14,7 @@ from cryptography import x509
 from harness.capability import Capability
 from harness.deadline import Deadline
 from harness.errors import IntegrityFailure
+from harness.part_file import part_beside
 from provisioning.certificates import pem
 from provisioning.identity import IdentitySession
 from provisioning.station import Station
@@ -105,6 +106,19 @@ def test_fault_of_the_file_is_noticed_and_mended(
     assert seen == "regular file 644 0"
     victim = shell.run("cat", "--", VICTIM, by=by, check=False)
     assert victim.stdout in (b"", b"x\n")  # nobody wrote through the link
+
+
+def test_what_a_cut_write_left_beside_the_file_goes_when_it_is_written(
+    module_box: TrustBox, issued: tuple[KeyPair, Chain], by: Deadline
+) -> None:
+    (key, chain), identity, shell = issued, module_box.identity, module_box.target.shell
+    part = part_beside(identity.chain_path)
+    shell.write(part, pem(*chain)[:100], by=by, mode=0o600)
+
+    identity.install(key, chain, by=by)
+
+    assert shell.run("test", "-e", part, by=by, check=False).status == 1
+    assert identity.installed(key, chain, by=by)
 
 
 def test_certificate_of_another_key_is_not_installed(

@@ -85,7 +85,16 @@ def enroll(
     timeout: Seconds = 300.0,
     as_json: AsJson = False,
 ) -> None:
-    """A certificate for a request. Status 9: the server put it off; run the same again later."""
+    """A certificate for a request. Status 9: the server put it off; run the same again later.
+
+    \b
+    openssl req -new -key box.key -subj /CN=tb-0042 -out box.csr
+    trustbox est enroll https://est.example:8443 --csr box.csr --trusted est-root.pem \\
+        --user line-3 --password-file est-password --parked box.parked --out box.pem
+
+    The client shows who it is by --user, or by a certificate (--chain and --key), whose key may
+    be in a token: --key 'pkcs11:token=line;object=ra' --module …/libsofthsm2.so --pin-file pin.
+    """
     mine = Client(trusted, chain, key, module, provider, pin_file)
     by = Deadline.after(timeout)
     login = _login(user, password_file)
@@ -118,7 +127,14 @@ def reenroll(
     timeout: Seconds = 300.0,
     as_json: AsJson = False,
 ) -> None:
-    """A new certificate for the name of the present one (--chain), for its key or another."""
+    """A new certificate for the name of the present one (--chain), for its key or another.
+
+    \b
+    trustbox est reenroll https://est.example:8443 --csr box.csr --trusted est-root.pem \\
+        --chain box.pem --key box.key --out box.new.pem
+
+    Status 9: the server put it off; run the same again later.
+    """
     mine = Client(trusted, chain, key, module, provider, pin_file)
     by = Deadline.after(timeout)
     if chain is None:

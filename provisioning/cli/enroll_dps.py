@@ -56,7 +56,15 @@ def dps_enroll(
     timeout: Seconds = 60.0,
     as_json: AsJson = False,
 ) -> None:
-    """Let a device, or all devices of a CA, register. Twice the same changes nothing."""
+    """Let a device, or all devices of a CA, register. Twice the same changes nothing.
+
+    \b
+    trustbox dps enroll line-3 --certificate issuing.pem \\
+        --service https://NAME.azure-devices-provisioning.net --key-file dps-key
+    trustbox dps enroll tb-0042 --kind individual --certificate tb-0042.pem --device-id tb-0042 …
+
+    --device-id is for one device (--kind individual): a group's devices have their own names.
+    """
     wanted = certificate_of(certificate)
     with _service(service, trusted, key_file, policy) as there:
         made, new = there.ensure(

@@ -2,6 +2,9 @@
 
 Each gives the certificate and what else the server sent, which nobody has judged yet. Each raises
 PutOff, having kept beside the record what to ask for then.
+
+The server's CA certificates are asked for first: once a certificate was issued nothing is asked any
+more, so that nothing which goes wrong then can lose it. It is on the disk before it is given on.
 """
 
 from __future__ import annotations
@@ -14,33 +17,32 @@ from cryptography import x509
 
 from harness.deadline import Deadline
 from harness.errors import Misuse
+from provisioning.certificates import pem
 from provisioning.csr import UNREADABLE
 from provisioning.enrolling import est_client, renewing_client
-from provisioning.est import EstClient
 from provisioning.est_answers import Issued, Parked, loaded_request, names
 from provisioning.http_errors import PutOff
 from provisioning.private_files import write_durably
-from provisioning.record import observed
+from provisioning.record import observed, value
 from provisioning.work import Work, need
 
-Answer = tuple[x509.Certificate, tuple[x509.Certificate, ...]]
+Certificates = tuple[x509.Certificate, ...]
+Answer = tuple[x509.Certificate, Certificates]
 _LARGEST = 65536
 
 
 def enrolled(work: Work, request: bytes, *, by: Deadline) -> Answer:
     """By simpleenroll; one that was put off is asked for again with the same octets."""
-    waiting = _waiting(work)
+    waiting = _waiting(work, request)
     with est_client(work, by=by) as client:
-        if waiting is not None and waiting.request == request:
-            return _answer(work, client, client.resume(waiting, by=by), by)
-        return _answer(work, client, client.enroll(request, by=by), by)
+        issuers = client.cacerts(by=by)
+        made = client.resume(waiting, by=by) if waiting else client.enroll(request, by=by)
+        return _answer(work, made, issuers)
 
 
 def enrolled_bound(work: Work, *, by: Deadline) -> Answer:
     """By simpleenroll with a request that is signed for this very connection (RFC 7030 3.5)."""
-    waiting, now = _waiting(work), datetime.datetime.now(datetime.UTC)
-    if waiting is not None and waiting.bound and waiting.until > now:
-        raise PutOff(f"certifying {work.box.target.serial}", waiting.until)
+    _waiting(work, None)
 
     def sign(binding: bytes) -> bytes:
         key = need(work.key, "the key")
@@ -49,16 +51,19 @@ def enrolled_bound(work: Work, *, by: Deadline) -> Answer:
         return made
 
     with est_client(work, by=by) as client:
-        return _answer(work, client, client.enroll_bound(sign, by=by), by)
+        issuers = client.cacerts(by=by)
+        return _answer(work, client.enroll_bound(sign, by=by), issuers)
 
 
 def renewed(work: Work, present: tuple[x509.Certificate, ...], *, by: Deadline) -> Answer:
     """By simplereenroll for the same names and key: the box itself shows what it has in TLS."""
-    request, waiting = _renewal(work, present[0], by), _waiting(work)
+    request = _renewal(work, present[0], by)
+    waiting = _waiting(work, request)
     with renewing_client(work, present, by=by) as client:
-        if waiting is not None and waiting.request == request:
-            return _answer(work, client, client.resume(waiting, by=by), by)
-        return _answer(work, client, client.reenroll(request, present[0], by=by), by)
+        issuers = client.cacerts(by=by)
+        if waiting:
+            return _answer(work, client.resume(waiting, by=by), issuers)
+        return _answer(work, client.reenroll(request, present[0], by=by), issuers)
 
 
 def is_to_renew(work: Work, found: x509.Certificate) -> bool:
@@ -96,17 +101,54 @@ def _renewal(work: Work, present: x509.Certificate, by: Deadline) -> bytes:
     return made
 
 
-def _answer(work: Work, client: EstClient, made: Issued | Parked, by: Deadline) -> Answer:
+def keep_issued(work: Work, issued: x509.Certificate, also: Certificates = ()) -> None:
+    """On the disk before it is judged; ``also`` are issuers that were sent, behind it."""
+    place = issued_directory(work)
+    place.mkdir(mode=0o755, exist_ok=True)
+    write_durably(place / f"{issued.serial_number:x}.pem", pem(issued, *also), mode=0o644)
+
+
+def last_issued(work: Work) -> Certificates:
+    """What was received last, leaf first, if it is not one that an earlier record put aside."""
+    aside = value(work.earlier, "certificate", "superseded")
+    try:
+        found = [(p.stat().st_mtime_ns, p) for p in issued_directory(work).glob("*.pem")]
+        newest = max(found)[1]
+        if isinstance(aside, list) and newest.stem in aside:
+            return ()
+        return tuple(x509.load_pem_x509_certificates(newest.read_bytes()[:_LARGEST]))
+    except (OSError, *UNREADABLE):
+        return ()
+
+
+def issued_directory(work: Work) -> Path:
+    return work.directory / "issued"
+
+
+def _answer(work: Work, made: Issued | Parked, issuers: Certificates) -> Answer:
     """What else the server sent along is not trusted; who judges wants it all the same."""
     if isinstance(made, Parked):
         write_durably(_parked_file(work), made.to_json().encode())
         raise PutOff(f"certifying {work.box.target.serial}", made.until)
-    return made.certificate, (*made.others, *client.cacerts(by=by))
+    others = (*made.others, *issuers)
+    keep_issued(work, made.certificate, others)
+    return made.certificate, others
 
 
-def _waiting(work: Work) -> Parked | None:
+def _waiting(work: Work, request: bytes | None) -> Parked | None:
+    """What was put off of this request (None: of one that was bound, and cannot be repeated).
+
+    Raises PutOff, asking nobody, when it is not yet time.
+    """
     place = _parked_file(work)
-    return Parked.from_json(place.read_text(), str(place)) if place.exists() else None
+    if not place.exists():
+        return None
+    found = Parked.from_json(place.read_text(), str(place))
+    if not found.bound if request is None else found.request != request:
+        return None
+    if found.until > datetime.datetime.now(datetime.UTC):
+        raise PutOff(f"certifying {work.box.target.serial}", found.until)
+    return found
 
 
 def _parked_file(work: Work) -> Path:

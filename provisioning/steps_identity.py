@@ -16,6 +16,9 @@ from provisioning.enrolling_est import (
     enrolled_bound,
     forget_parked,
     is_to_renew,
+    issued_directory,
+    keep_issued,
+    last_issued,
     note_request,
     renewed,
 )
@@ -35,8 +38,9 @@ class CertificateStep:
 
         request.der           the request: repeated as it is, for EST wants the same octets again
         renewal.der           the same for a renewal, until it is through
-    est-parked.json       an enrollment that the server put off
-        issued/NUMBER.pem     every certificate that was ever received, before it was judged
+        est-parked.json       an enrollment that the server put off
+        issued/NUMBER.pem     every certificate that came for the key, before its path was judged,
+                              and the issuers that the server sent along
         device.pem chain.pem root.pem    the one that counts, its issuers, the root
     """
 
@@ -47,8 +51,10 @@ class CertificateStep:
         """The certificate, with its issuers, that the plan wants renewed."""
 
     def probe(self, work: Work, by: Deadline) -> str | None:
-        """What the box shows counts; then what an earlier run had issued but not installed."""
-        for found in (work.box.identity.chain(by=by), self._kept(work)):
+        """What the box shows counts; then what an earlier run had issued but not installed, or did
+        not live to judge.
+        """
+        for found in (work.box.identity.chain(by=by), self._kept(work), last_issued(work)):
             path = serving_path(work, found, judge_of(work)) if found else None
             if path is None:
                 continue
@@ -62,6 +68,7 @@ class CertificateStep:
     def act(self, work: Work, by: Deadline) -> None:
         if work.plan.est is None:
             issued = self._of_the_station(work, self._request(work, by), by)
+            keep_issued(work, issued)
             others: tuple[x509.Certificate, ...] = ()
         elif self._ending is not None:
             issued, others = renewed(work, self._ending, by=by)
@@ -69,7 +76,6 @@ class CertificateStep:
             issued, others = enrolled_bound(work, by=by)
         else:
             issued, others = enrolled(work, self._request(work, by), by=by)
-        self._received(work, issued)
         path = judge_of(work).path(
             issued,
             key=need(work.key, "the key").public_key,
@@ -106,12 +112,6 @@ class CertificateStep:
         return made
 
     @staticmethod
-    def _received(work: Work, issued: x509.Certificate) -> None:
-        directory = work.directory / "issued"
-        directory.mkdir(mode=0o755, exist_ok=True)
-        write_durably(directory / f"{issued.serial_number:x}.pem", pem(issued), mode=0o644)
-
-    @staticmethod
     def _kept(work: Work) -> tuple[x509.Certificate, ...]:
         try:
             kept = (work.directory / "device.pem").read_bytes()
@@ -134,7 +134,7 @@ class CertificateStep:
     def _described(work: Work) -> str:
         leaf, judge = need(work.chain, "the certificate")[0], judge_of(work)
         until = leaf.not_valid_after_utc
-        seen = sorted(p.stem for p in (work.directory / "issued").glob("*.pem"))
+        seen = sorted(p.stem for p in issued_directory(work).glob("*.pem"))
         work.note(
             "certificate",
             subject=observed(leaf.subject.rfc4514_string()),

@@ -16,14 +16,23 @@ from tests.links.host_box import DEVICE, HostBox
 
 
 class Issuing:
-    """A server that certifies whatever key is asked for, with ``spoil`` to make a fault of it."""
+    """A server that certifies whatever key is asked for, with ``spoil`` to make a fault of it.
 
-    def __init__(self, pki: Pki, spoil: Callable[[Pki, x509.Certificate], Line] | None) -> None:
-        self._pki, self._spoil = pki, spoil
+    ``cacerts``: what it answers when it is asked for its CA certificates; None: its root.
+    """
+
+    def __init__(
+        self,
+        pki: Pki,
+        spoil: Callable[[Pki, x509.Certificate], Line] | None,
+        *,
+        cacerts: Line | None = None,
+    ) -> None:
+        self._pki, self._spoil, self._cacerts = pki, spoil, cacerts
 
     def __call__(self, secured: object, request: bytes) -> None:
         head, _, body = request.partition(b"\r\n\r\n")
-        line: Line = answer(p7(self._pki.root))
+        line = self._cacerts or answer(p7(self._pki.root))
         if head.startswith(b"POST"):
             asked = x509.load_der_x509_csr(base64.b64decode(body))
             leaf = self._pki.issue(asked.public_key(), DEVICE)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import format_datetime
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from cryptography import x509
 
 from harness.errors import BadFrame, DeadlineExpired, IntegrityFailure, LinkLost, TrustBoxError
 from provisioning.certificates import pem
-from provisioning.http_errors import PutOff, ServiceRefused, UntrustedServer
+from provisioning.http_errors import PutOff, ServiceBusy, ServiceRefused, UntrustedServer
 from provisioning.run import Outcome
 from provisioning.station import Station
 from tests.links.est_asking import p7
@@ -90,11 +90,12 @@ def drip(pki: Pki, leaf: x509.Certificate) -> Line:
     return slowly
 
 
-def cut(pki: Pki, leaf: x509.Certificate) -> Line:
-    def hang_up(secured: object, request: bytes) -> None:
-        secured.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\nMII")  # type: ignore[attr-defined]
-        secured.close()  # type: ignore[attr-defined]
+def hang_up(secured: object, request: bytes) -> None:
+    secured.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\nMII")  # type: ignore[attr-defined]
+    secured.close()  # type: ignore[attr-defined]
 
+
+def cut(pki: Pki, leaf: x509.Certificate) -> Line:
     return hang_up
 
 
@@ -184,6 +185,54 @@ def test_fault_leaves_the_request_and_nothing_on_the_box(
     superseded = recorded(station, "certificate", "superseded")
     assert isinstance(superseded, list)
     assert len(superseded) == row.received
+
+
+CACERTS: dict[str, tuple[Line, type[TrustBoxError]]] = {
+    "cacerts 500": (answer(b"no", status="500 Broken"), ServiceBusy),
+    "cacerts cut": (hang_up, LinkLost),
+    "cacerts HTML": (answer(HTML, kind="text/html"), BadFrame),
+}
+
+
+@pytest.mark.parametrize(("cacerts", "raises"), CACERTS.values(), ids=CACERTS.keys())
+def test_fault_at_cacerts_costs_no_certificate(
+    box: HostBox,
+    pki: Pki,
+    station: Station,
+    cacerts: Line,
+    raises: type[TrustBoxError],
+) -> None:
+    """No request is posted before they are there: what was issued then would be lost."""
+    with ScriptedServer(pki, Issuing(pki, None, cacerts=cacerts)) as server:
+        with pytest.raises(raises):
+            box.run(plan_for(box, server, pki), station)
+        asked = posted(server)
+    with ScriptedServer(pki, Issuing(pki, None)) as server:
+        done = box.run(plan_for(box, server, pki), station)
+        asked += posted(server)
+
+    assert outcome(done, "certificate") is Outcome.DONE
+    assert len(asked) == 1
+    assert recorded(station, "certificate", "superseded") == []
+
+
+def test_received_certificate_that_was_misjudged_is_not_asked_for_again(
+    box: HostBox, pki: Pki, station: Station, tmp_path: Path
+) -> None:
+    """The plan named the wrong root; with the right one, what was received then is good."""
+    Pki.make(tmp_path, "not its root")
+    with ScriptedServer(pki, Issuing(pki, None)) as server:
+        plan = plan_for(box, server, pki)
+        assert plan.est is not None
+        wrong = replace(plan, est=replace(plan.est, ca=tmp_path / "ca.pem"))
+        with pytest.raises(IntegrityFailure, match="path does not verify"):
+            box.run(wrong, station)
+        done = box.run(plan, station)
+        asked = len(posted(server))
+
+    assert (asked, outcome(done, "certificate")) == (1, Outcome.ALREADY)
+    assert recorded(station, "certificate", "superseded") == []
+    assert box.chain.exists()
 
 
 @pytest.mark.parametrize("value", ["", "-5", "soon", "0"], ids=lambda v: f"Retry-After {v!r}")

@@ -46,6 +46,9 @@ class Plan:
     enclave_uuid: UUID | None
     golden: bytes | None
     """The expected TEE measurement; None: the one that came with the firmware."""
+    token_ta: bytes | None
+    """The header digest that the PKCS#11 TA must have, of 32 bytes; None: that of the earlier
+    record, which the first run trusts."""
     mark_unfused: bool
     """A box whose identity others share is enrolled, and marked in its record, not refused."""
     est: EstPlan | None
@@ -104,6 +107,7 @@ def parse_plan(text: bytes, *, where: str, beside: Path) -> Plan:
     if source == "sample" and uuid is not None:
         raise enclave.wrong("uuid", uuid, 'no uuid beside source = "sample"')
     golden = integrity.text("golden", r"firmware|[0-9a-f]{64}", '"firmware" or 64 hex digits')
+    token_ta = integrity.optional("token_ta", r"[0-9a-f]{64}", "64 hex digits")
     unfused = integrity.optional("unfused", r"refuse|mark", '"refuse" or "mark"')
     est, dps, edge = read_enrollment(found, where, beside)
     return Plan(
@@ -122,6 +126,7 @@ def parse_plan(text: bytes, *, where: str, beside: Path) -> Plan:
         enclave=None if source == "sample" else beside / Path(source).expanduser(),
         enclave_uuid=UUID(uuid) if uuid else None,
         golden=None if golden == "firmware" else bytes.fromhex(golden),
+        token_ta=bytes.fromhex(token_ta) if token_ta else None,
         mark_unfused=unfused == "mark",
         text=text,
     )
@@ -133,5 +138,5 @@ _TABLES: Mapping[str, tuple[str, ...]] = {
     "key": ("purpose", "profile"),
     "certificate": ("validity_days",),
     "enclave": ("source", "uuid"),
-    "integrity": ("golden", "unfused"),
+    "integrity": ("golden", "token_ta", "unfused"),
 }

@@ -92,6 +92,7 @@ def key_proof(work: Work, by: Deadline) -> str:
     # Another module with the same key may keep it less well.
     _same(work, "key", "module", found.module, "the PKCS#11 module")
     _same(work, "key", "module_sha256", found.module_sha256, "the PKCS#11 module's digest")
+    _same(work, "key", "ta_file_sha256", found.code.ta_file_sha256, "the PKCS#11 TA file's digest")
     return "it signed a fresh challenge, and the token withholds its value"
 
 
@@ -201,7 +202,9 @@ def attestation(work: Work, by: Deadline) -> str:
     pinned = value(work.earlier, "attestation", "key_fingerprint")
     if evidence.key.fingerprint != pinned:
         raise IntegrityFailure(f"the attestation key is not the pinned one ({pinned})")
-    return f"{said}; signed by the pinned key"
+    digest = work.facts["key"]["token_ta_digest"].value
+    _same(work, "key", "token_ta_digest", digest, "the header digest of the PKCS#11 TA")
+    return f"{said}; signed by the pinned key, and the PKCS#11 TA is the record's"
 
 
 CHECKS = (
@@ -224,10 +227,11 @@ CHECKS = (
 )
 
 
-def _same(work: Work, about: str, name: str, found: str, what: str) -> None:
+def _same(work: Work, about: str, name: str, found: object, what: str) -> None:
     claimed = value(work.earlier, about, name)
     if claimed != found:
-        raise IntegrityFailure(f"{what} is {found or 'nowhere'}, and the record has {claimed}")
+        told = claimed or "none"
+        raise IntegrityFailure(f"{what} is {found or 'nowhere'}, and the record has {told}")
 
 
 def _is_revoked(work: Work, leaf: x509.Certificate) -> bool:

@@ -127,11 +127,16 @@ class AttestStep:
             ),
         ).demand()
         identity = about.enclave.identity if about.enclave else None
-        work.note(
-            "key",
-            token_ta=intended(str(PKCS11_TA)),
-            token_ta_digest=observed(need(identity, "the token's TA").digest.hex()),
+        digest = need(identity, "the token's TA").digest.hex()
+        same_tee = value(work.earlier, "box", "tee_uuid") == str(work.tee_uuid)
+        before = value(work.earlier, "key", "token_ta_digest") if same_tee else None
+        judge_token_ta(
+            work.box.target.serial,
+            digest,
+            planned=work.plan.token_ta.hex() if work.plan.token_ta else None,
+            before=None if before is None else str(before),
         )
+        work.note("key", token_ta=intended(str(PKCS11_TA)), token_ta_digest=observed(digest))
 
     @staticmethod
     def _policy(work: Work, nonce: bytes) -> Policy:
@@ -162,6 +167,29 @@ def _pinned(work: Work) -> AttestationKey | None:
         return None
     found = value(work.earlier, "attestation", "evidence")
     return None if found is None else Evidence.from_dict(found).key
+
+
+def judge_token_ta(serial: str, found: str, *, planned: str | None, before: str | None) -> None:
+    """Raises IntegrityFailure unless the PKCS#11 TA's header digest is the plan's or, where the
+    plan names none, that of this TEE's earlier record. With neither it is trusted on first use.
+    """
+    if planned is not None:
+        if found != planned:
+            raise IntegrityFailure(
+                f"the PKCS#11 TA of {serial} has header digest {found}, and the plan wants"
+                f" {planned}",
+                hint="Install the TA that the plan means, or correct integrity.token_ta. An"
+                " earlier record is untouched.",
+            )
+    elif before not in (None, found):
+        raise IntegrityFailure(
+            f"the PKCS#11 TA of {serial} is another one: its header digest was {before} when the"
+            f" record was written, and is now {found}",
+            hint="It holds the box's keys, and an older or another one may keep them less well. If"
+            " an update of it was meant, compare the new digest with the file that you updated to"
+            f' (trustbox ta inspect), and put token_ta = "{found}" into the plan\'s [integrity]. If'
+            " not: stop and look. The record is untouched.",
+        )
 
 
 def _file(path: Path) -> bytes:

@@ -10,26 +10,38 @@ import shutil
 import sqlite3
 import subprocess
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from harness.capability import Capability
 from harness.deadline import Deadline
-from harness.errors import Misuse, TokenRefused
+from harness.errors import IntegrityFailure, Misuse, TokenRefused
 from harness.secret import Secret
 from harness.wire import TRAFFIC
+from provisioning.device_id import PKCS11_TA
+from provisioning.enclave_format import Algorithm
+from provisioning.enclave_image import parse
+from provisioning.enclave_make import resigned_ta
 from provisioning.iotedge import CONFIG_PATH
 from provisioning.local_dps import HUB
+from provisioning.plan import Plan
 from provisioning.record import load, value
 from provisioning.reprove import Reproof, Verdict, reprove
+from provisioning.reprove_checks import attestation, enclave, key, key_proof, pin_counters
 from provisioning.run import Outcome, Provisioned, provision
 from provisioning.sample_enclave import SAMPLE
 from provisioning.station import Station
+from provisioning.steps import LookStep
+from provisioning.steps_box import ReachStep
+from provisioning.steps_tee import AttestStep
 from provisioning.trustbox import TrustBox
 from provisioning.verdict import ZERO_HUK_UUID
+from provisioning.work import Work
+from tests.device.enclaves import box_signer, put
 from tests.device.provisioned import SO, USER, Watched, provision_watched
 from tests.device.run_needs import A_RUN_NEEDS
 
@@ -207,6 +219,60 @@ def spoilt(box: TrustBox, done: Watched) -> Iterator[None]:
     shell.run("chmod", "600", CONFIG_PATH, by=by)
     with TrustBox(box.target) as fresh:
         fresh.keys.login(done.plan.token_label, Secret(USER.encode()), by=by)
+
+
+def test_another_pkcs11_ta_is_noticed_and_only_taken_when_the_plan_names_it(
+    module_box: TrustBox, done: Watched
+) -> None:
+    """The same TA under another good signature: keys, PINs and certificates go on working."""
+    record = (done.run.directory / "record.json").read_bytes()
+    old = str(value(done.record, "key", "token_ta_digest"))
+
+    def run(plan: Plan, *steps: LookStep) -> str:
+        """What stopped it; a run without the record's step."""
+        with pytest.raises(IntegrityFailure) as stopped:
+            provision(module_box.target, plan, done.station, steps=lambda: (ReachStep(), *steps))
+        return f"{stopped.value.message} {stopped.value.hint}"
+
+    with another_token_ta(module_box) as new:
+        again = run(done.plan, Checked(enclave), AttestStep())
+        proof = run(done.plan, Checked(pin_counters), Checked(key), Checked(key_proof))
+        meant = replace(done.plan, token_ta=bytes.fromhex(new))
+        updated = run(meant, Checked(enclave), Checked(attestation))
+
+    assert f"its header digest was {old} when the record was written, and is now {new}" in again
+    assert f'token_ta = "{new}"' in again
+    assert "the PKCS#11 TA file's digest is" in proof
+    # The plan's is taken by the run, and is still not the one of the record that is verified.
+    assert f"PKCS#11 TA is {new}, and the record has {old}" in updated
+    assert (done.run.directory / "record.json").read_bytes() == record
+
+
+class Checked:
+    """A check of ``trustbox verify`` as a step of a run."""
+
+    doing, seconds = "checking", 60.0
+
+    def __init__(self, check: Callable[[Work, Deadline], str]) -> None:
+        self._check, self.name = check, check.__name__
+
+    def look(self, work: Work, by: Deadline) -> str:
+        return self._check(work, by)
+
+
+@contextmanager
+def another_token_ta(box: TrustBox) -> Iterator[str]:
+    """The PKCS#11 TA's own ELF and version, signed by the box's key in another scheme; its header
+    digest. No version that would keep the first one out afterwards."""
+    target, by = box.target, Deadline.after(60)
+    path = box.enclave.path(PKCS11_TA)
+    kept = target.shell.read(path, by=by)
+    other = resigned_ta(kept, signer=box_signer(target), algorithm=Algorithm.PKCS1, by=by)
+    put(target, PKCS11_TA, other, by)
+    try:
+        yield parse(other).digest.hex()
+    finally:
+        put(target, PKCS11_TA, kept, Deadline.after(60))
 
 
 def test_box_without_a_record_is_not_proved(module_box: TrustBox, tmp_path: Path) -> None:

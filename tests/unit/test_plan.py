@@ -47,6 +47,12 @@ def test_paths_are_relative_to_the_plan() -> None:
         pytest.param('profile = "ec-p256"', 'profile = "rsa"', "key.profile", id="unknown-profile"),
         pytest.param('"device-id"', '"../x"', "key.purpose", id="purpose-as-path"),
         pytest.param('= "firmware"', '= "abcd"', "integrity.golden", id="short-golden"),
+        pytest.param(
+            '= "firmware"',
+            '= "firmware"\ntoken_ta = "5A"',
+            "integrity.token_ta",
+            id="short-token-ta",
+        ),
         pytest.param('= "sample"', '= "my.ta"', "enclave.uuid", id="file-without-uuid"),
         pytest.param('= "sample"', '= "my.ta"\nuuid = "x"', "enclave.uuid", id="bad-uuid"),
         pytest.param("[key]", "key = 1\n[key2]", r"\[key2\]|key", id="no-table"),

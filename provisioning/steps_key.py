@@ -7,6 +7,7 @@ from pathlib import Path
 from harness.deadline import Deadline
 from harness.errors import IntegrityFailure, Misuse
 from provisioning.key_rotation import generations, in_use
+from provisioning.pin_change import kept_pins
 from provisioning.pin_sources import DerivedPins, PinCommand, PinSource
 from provisioning.pins import Pins
 from provisioning.record import Fact, asserted, intended, observed, value
@@ -17,11 +18,14 @@ from provisioning.work import Work, need
 
 
 def known_pins(work: Work, *, by: Deadline) -> Pins:
-    """The PINs of the box's token, as the plan says. Raises BadInput when there are none."""
+    """The PINs of the box's token, as the plan says. Raises BadInput when there are none, Misuse
+    while a change of those that the station keeps is pending.
+    """
     if (source := pin_source(work)) is not None:
         uuid = need(work.tee_uuid, "the TEE UUID")
         return source.pins(work.box.target.serial, uuid, by=by)
-    return Pins.read(TokenStep.file(work))
+    file = TokenStep.file(work)
+    return kept_pins(file) if work.plan.pins is None else Pins.read(file)
 
 
 class TokenStep:

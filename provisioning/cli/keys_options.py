@@ -16,6 +16,7 @@ from harness.errors import Misuse
 from harness.target import Target
 from provisioning.cli.options import opened, to_stderr
 from provisioning.keys import KeySession
+from provisioning.pin_change import is_pending, kept_pins
 from provisioning.pins import Pins
 from provisioning.station import Station
 from provisioning.token_state import TokenState
@@ -95,13 +96,21 @@ class Chosen:
         )
 
     def known(self, target: Target, state: TokenState) -> Pins | None:
-        """The token's PINs, from the named file or this station's store; None: nobody knows."""
+        """The token's PINs, from the named file or this station's store; None: nobody knows.
+
+        Raises Misuse, before any PIN is tried, while a change of the kept ones is pending.
+        """
         if self.pins is not None:
             return Pins.read(self.pins)
         if state.tee_uuid is None:
             return None
         file = self.station.pins(target.serial, state.tee_uuid)
-        return Pins.read(file) if file.exists() else None
+        return kept_pins(file) if file.exists() else None
+
+    def pending(self, target: Target, state: TokenState) -> bool:
+        """Whether a change of the PINs that this station keeps of the token was cut short."""
+        file = self.station.pins(target.serial, state.tee_uuid) if state.tee_uuid else None
+        return file is not None and is_pending(file)
 
     def kept(self, target: Target, state: TokenState) -> Path:
         """The file in which this station keeps the token's PINs. Raises Misuse when it has none."""

@@ -19,14 +19,13 @@ from provisioning.cli.keys_options import (
     TokenLabel,
     tell,
 )
-from provisioning.cli.options import AsJson, Serial, TargetName, TargetsFile
+from provisioning.cli.options import AsJson, Serial, TargetName, TargetsFile, to_stderr
 from provisioning.pin_budget import MOST, Role
-from provisioning.pin_change import change_kept_pins, of
+from provisioning.pin_change import ROLES, change_kept_pins, of, unblock_kept_pin
 from provisioning.pins import Pins
 
 app = typer.Typer(help="PINs of a box's token. A PIN is never on a command line.")
 
-_BOTH: tuple[Role, ...] = ("user", "so")
 _TOLD: Mapping[Role, str] = {"user": "user", "so": "SO"}
 So = Annotated[bool, typer.Option("--so", help="The security officer's PIN instead of the user's.")]
 
@@ -48,13 +47,17 @@ def status(
     with chosen.box() as box:
         found = chosen.find(box.keys, box.target, by=Deadline.after(KEY_SECONDS))
         budget = chosen.station.pin_budget
-        failures = {role: budget.failures(found, role) for role in _BOTH}
+        failures = {role: budget.failures(found, role) for role in ROLES}
+        pending = chosen.pending(box.target, found)
         if as_json:
-            typer.echo(json.dumps({**found.to_dict(), "own_failures": failures, "most": MOST}))
+            told = {"own_failures": failures, "most": MOST, "change_pending": pending}
+            typer.echo(json.dumps({**found.to_dict(), **told}))
             return
         typer.echo(f"{found.label} of {box.target.serial}: {', '.join(found.told_flags)}")
-        for role in _BOTH:
+        for role in ROLES:
             typer.echo(f"{_TOLD[role]:4} wrong PINs from this station: {failures[role]} of {MOST}")
+        if pending:
+            typer.echo("a change of its PINs was cut short: trustbox keys pin change finishes it")
 
 
 @app.command()
@@ -74,7 +77,7 @@ def change(
     """Give the token another user PIN (or, with --so, another SO PIN).
 
     Without --pins: a new random one, kept by this station, on the disk before the token gets it. If
-    that is cut short, run the same again.
+    that is cut short, run the same again: nothing else uses the token's PINs until it is finished.
     """
     role: Role = "so" if so else "user"
     if (pins is None) != (new_pins is None):
@@ -83,16 +86,26 @@ def change(
     with chosen.box() as box:
         by = Deadline.after(KEY_SECONDS)
         found = chosen.find(box.keys, box.target, by=by)
+        finished: tuple[Role, ...] = ()
         if pins is not None and new_pins is not None:
             old, new = of(Pins.read(pins), role), of(Pins.read(new_pins), role)
             box.keys.change_pin(found.label, role, old, new, serial=found.serial, by=by)
         else:
             file = chosen.kept(box.target, found)
-            change_kept_pins(box.keys, found, file, (role,), by=by)
+            finished = change_kept_pins(box.keys, found, file, (role,), by=by)
+        for one in finished:
+            to_stderr(f"{_TOLD[one]} PIN: the change that was cut short is finished")
         said = f"{found.label} of {box.target.serial} has another {_TOLD[role]} PIN"
-        if role == "user":
+        if "user" in (role, *finished):
             said += "; where IoT Edge is configured, run trustbox provision: its file has the PIN"
-        tell(as_json, said, serial=box.target.serial, token=found.label, changed=role)
+        tell(
+            as_json,
+            said,
+            serial=box.target.serial,
+            token=found.label,
+            changed=role,
+            finished=list(finished),
+        )
 
 
 @app.command()
@@ -113,12 +126,11 @@ def unblock(
     with chosen.box() as box:
         by = Deadline.after(KEY_SECONDS)
         found = chosen.find(box.keys, box.target, by=by)
-        known = chosen.known(box.target, found)
-        if known is None:
-            raise Misuse(
-                f"this station has no PINs for the token {found.label}", hint="Name them: --pins."
-            )
-        box.keys.token.reset_user_pin(found.label, known.so, known.user, serial=found.serial, by=by)
+        if pins is None:
+            unblock_kept_pin(box.keys, found, chosen.kept(box.target, found), by=by)
+        else:
+            own = Pins.read(pins)
+            box.keys.token.reset_user_pin(found.label, own.so, own.user, serial=found.serial, by=by)
         said = f"{found.label} of {box.target.serial} opens with its user PIN again"
         tell(as_json, said, serial=box.target.serial, token=found.label, unblocked="user")
 

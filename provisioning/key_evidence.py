@@ -172,6 +172,15 @@ def examine(
     )
 
 
+def examine_unused(token: Token, key: KeyPair | SecretKey, *, by: Deadline) -> tuple[Reason, ...]:
+    """What is not as it must be of a key that may not sign, as one that only unwraps: asked and
+    tried as in ``examine``, but for the challenge, which it cannot answer.
+    """
+    kind = "private" if isinstance(key, KeyPair) else "secret"
+    asserted = dict(token.attributes(key.id, ASKED, kind=kind, by=by))
+    return judged(key, asserted, _probes(token, key, kind, by), answered=True)
+
+
 def _answer(
     token: Token, key: KeyPair | SecretKey, fresh: bytes, by: Deadline
 ) -> tuple[bytes, bool]:

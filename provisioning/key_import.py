@@ -3,7 +3,8 @@
 CKM_RSA_AES_KEY_WRAP (PKCS#11 v2.40, 2.1.20): an AES-256 key under RSA-OAEP, and the secret under
 that key with padding (RFC 5649). The secret is in clear on this host and in the TEE only. What the
 wrap does not prove is whose the RSA key is: its public half comes through the box's normal world,
-so import in the factory, before anybody else had the box.
+so import in the factory, before anybody else had the box. What the token asserts of the pair is
+judged before anything is wrapped for it: one that came from outside is refused.
 
 p11-kit 0.24 does not carry the mechanism, so this goes to OP-TEE's TA itself.
 """
@@ -12,17 +13,21 @@ from __future__ import annotations
 
 import secrets
 import struct
+from collections.abc import Callable
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap_with_padding
 
 from harness.deadline import Deadline
-from harness.errors import BadFrame, Misuse
+from harness.errors import BadFrame, IntegrityFailure, Misuse
 from harness.secret import Secret
 from harness.target import Target
+from provisioning.key_evidence import examine_unused
+from provisioning.key_verdict import KeyVerdict, verdict_of
 from provisioning.pin_budget import PinBudget
 from provisioning.pkcs11_ta import Attributes, Cka, Pkcs11Ta, Who
+from provisioning.token import Token
 from provisioning.token_secrets import SecretProfile
 from provisioning.token_state import TokenState
 
@@ -34,6 +39,11 @@ _RSA_PKCS_KEY_PAIR_GEN, _RSA_AES_KEY_WRAP, _SHA256, _MGF1_SHA256 = 0x0, 0x1054, 
 _PUBLIC, _PRIVATE, _SECRET = 2, 3, 4
 _KEY_TYPES = {SecretProfile.AES_256: 0x1F, SecretProfile.HMAC_256: 0x10}
 _BITS = 2048
+_SOMEBODY_ELSES = (
+    "Somebody may have put it there to read what is imported: nothing was wrapped for it. Look at"
+    f" it (trustbox keys evidence {WRAPPING_ID.hex()}), then erase it (trustbox keys erase); the"
+    " next import makes one in the token."
+)
 
 
 def import_secret(
@@ -42,6 +52,7 @@ def import_secret(
     pin: Secret,
     value: Secret,
     *,
+    judge: Callable[[], None],
     id: bytes,
     label: str,
     profile: SecretProfile = SecretProfile.AES_256,
@@ -51,8 +62,9 @@ def import_secret(
     """Put a secret key of 32 octets into the token, sensitive and not extractable.
 
     Its evidence will be ``imported``: LOCAL is false. The first import of a token makes its RSA
-    key, which takes a TEE seconds to half a minute. Raises Misuse when the token has a secret key
-    of this CKA_ID, TokenRefused, TeeRefused, LinkError.
+    key, which takes a TEE seconds to half a minute. ``judge`` raises for a pair that nothing may be
+    wrapped for (``judge_wrapping_pair``). Raises Misuse when the token has a secret key of this
+    CKA_ID, IntegrityFailure, TokenRefused, TeeRefused, LinkError.
     """
     if len(value.reveal()) * 8 != profile.bits:
         raise Misuse(f"a secret for {profile.value} has {profile.bits // 8} octets")
@@ -69,10 +81,33 @@ def import_secret(
                 hint="Erase it first, or import under another purpose.",
             )
         public, private = _wrapping_pair(ta, session)
+        judge()
+        if ta.attribute(session, private, Cka.MODULUS) != ta.attribute(
+            session, public, Cka.MODULUS
+        ):
+            raise IntegrityFailure(
+                "the token's import key has two halves that are not of one pair",
+                hint=_SOMEBODY_ELSES,
+            )
         parameters = struct.pack("<IIIII", 256, _SHA256, _MGF1_SHA256, 1, 0)
         wrapped = wrap(value, _public_key(ta, session, public))
         ta.unwrap(
             session, private, _RSA_AES_KEY_WRAP, parameters, wrapped, _wanted(id, label, profile)
+        )
+
+
+def judge_wrapping_pair(token: Token, *, by: Deadline) -> None:
+    """Raises IntegrityFailure unless the token, which is logged in to, asserts that the pair of
+    WRAPPING_ID was made in it and cannot leave it, and refuses what it must refuse.
+    """
+    pair = token.find(WRAPPING_ID, by=by)
+    if pair is None:
+        raise IntegrityFailure("the token does not show the pair that secrets are wrapped for")
+    reasons = examine_unused(token, pair, by=by)
+    if (verdict := verdict_of(reasons)) is not KeyVerdict.MADE_INSIDE:
+        raise IntegrityFailure(
+            f"the token's import key is {verdict.value}: {reasons[0].text}",
+            hint=_SOMEBODY_ELSES + " " + "; ".join(reason.text for reason in reasons[1:]),
         )
 
 

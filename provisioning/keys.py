@@ -16,7 +16,7 @@ from harness.target import Target
 from provisioning.box_module import BoxModule, tee_module
 from provisioning.key_code import code_of
 from provisioning.key_evidence import KeyEvidence, TokenCode, examine
-from provisioning.key_import import import_secret
+from provisioning.key_import import import_secret, judge_wrapping_pair
 from provisioning.key_names import key_id as key_id
 from provisioning.key_names import key_label
 from provisioning.p11kit import client_module
@@ -158,6 +158,7 @@ class KeySession:
         id = self.id_of(purpose, generation)
         import_secret(
             self._target, token.logged_in, pin, value,
+            judge=lambda: judge_wrapping_pair(token, by=by),
             id=id, label=key_label(purpose, generation), profile=profile,
             budget=self._budget, by=by,
         )  # fmt: skip

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from harness.capability import Capability
 from harness.deadline import Deadline
-from harness.errors import LinkError, Misuse, RigError, TokenRefused
+from harness.errors import IntegrityFailure, LinkError, Misuse, RigError, TokenRefused
 from harness.secret import Secret
 from provisioning.device_id import PKCS11_TA
+from provisioning.key_import import WRAPPING_ID, WRAPPING_LABEL
 from provisioning.key_report import key_report
 from provisioning.key_verdict import KeyVerdict
+from provisioning.pkcs11_ta import Attributes, Cka, Pkcs11Ta, Who
 from provisioning.token_state import TokenFlags
 from provisioning.trustbox import TrustBox
 from tests.device.key_parts import LABEL, USER, WRONG
@@ -92,6 +98,70 @@ def test_secret_imported_under_rsa_aes_key_wrap_works_and_is_called_imported(
     assert report.bad([KeyVerdict.IMPORTED]) == ()
     with pytest.raises(Misuse, match="already"):
         open_box.keys.import_secret("storage", value, pin=USER, by=by)
+
+    with the_ta(open_box, by) as (ta, session):
+        [public] = ta.find(session, {Cka.CLASS: 2, Cka.ID: WRAPPING_ID})
+        ta.destroy(session, public)
+        ta.create(session, public_half(rsa.generate_private_key(65537, 2048)))
+    with pytest.raises(IntegrityFailure, match="two halves that are not of one pair"):
+        open_box.keys.import_secret("other", value, pin=USER, by=by)
+    assert open_box.keys.find_secret("other", by=by) is None
+
+
+@pytest.mark.needs(Capability.AGENT)
+def test_nothing_is_wrapped_for_an_import_key_that_came_from_outside(
+    open_box: TrustBox, by: Deadline
+) -> None:
+    foreign = rsa.generate_private_key(65537, 2048)
+    with the_ta(open_box, by) as (ta, session):
+        for half in (public_half(foreign), private_half(foreign)):
+            ta.create(session, half)
+
+    with pytest.raises(IntegrityFailure, match=r"the token's import key is imported: .* LOCAL"):
+        open_box.keys.import_secret("storage", Secret(bytes(32)), pin=USER, by=by)
+
+    kinds = sorted(kind for kind, _, _ in open_box.keys.token.objects(by=by))
+    assert kinds == ["private", "public"]
+
+
+@contextmanager
+def the_ta(box: TrustBox, by: Deadline) -> Iterator[tuple[Pkcs11Ta, int]]:
+    """The PKCS#11 TA itself, and a session logged in to the box's token."""
+    state = box.keys.state(LABEL, by=by)
+    assert state is not None
+    with Pkcs11Ta.open(box.target, by=by) as ta:
+        session = ta.open_session(state.slot)
+        ta.login(session, Who.USER, USER)
+        yield ta, session
+
+
+def public_half(key: rsa.RSAPrivateKey) -> Attributes:
+    """As a key to wrap imports for, by somebody who has the pair."""
+    numbers = key.public_key().public_numbers()
+    return {
+        Cka.CLASS: 2,
+        Cka.KEY_TYPE: 0,
+        Cka.TOKEN: True,
+        Cka.ID: WRAPPING_ID,
+        Cka.LABEL: WRAPPING_LABEL.encode(),
+        Cka.WRAP: True,
+        Cka.MODULUS: numbers.n.to_bytes(256, "big"),
+        Cka.PUBLIC_EXPONENT: numbers.e.to_bytes(3, "big"),
+    }
+
+
+def private_half(key: rsa.RSAPrivateKey) -> Attributes:
+    return {
+        **public_half(key),
+        Cka.CLASS: 3,
+        Cka.WRAP: False,
+        Cka.UNWRAP: True,
+        Cka.PRIVATE: True,
+        Cka.SENSITIVE: True,
+        Cka.EXTRACTABLE: False,
+        Cka.MODIFIABLE: False,
+        Cka.PRIVATE_EXPONENT: key.private_numbers().d.to_bytes(256, "big"),
+    }
 
 
 def test_secret_of_a_wrong_length_is_not_imported(open_box: TrustBox, by: Deadline) -> None:

@@ -166,6 +166,8 @@ class Layout:
     tee_device: str = "/dev/tee0"
     agent_directory: str = "/run"
     identity_directory: str = "/etc/trustbox"
+    edge_config: str = "/etc/aziot/config.toml"
+    """What ``aziotctl config apply`` reads by default."""
     xtest: str = "/usr/bin/xtest"
     xtest_tas: str = "/usr/lib/trustbox/xtest"
     """OP-TEE's test suite, and its TAs, signed for this box's firmware and kept out of its way."""

@@ -6,6 +6,7 @@ from nowhere else), so it is 0600 and its text is a Secret here.
 
 from __future__ import annotations
 
+import posixpath
 import re
 import tomllib
 from dataclasses import dataclass, replace
@@ -181,10 +182,18 @@ class Applied:
 
 
 class IotEdge:
-    """IoT Edge's configuration on one box."""
+    """IoT Edge's configuration on one box.
+
+    What aziotctl applied is marked in a file beside it, ``.NAME.applied`` (0600): which file that
+    was, by inode and time, so that nothing in the mark helps to guess the PIN. The mark goes before
+    the file is written and comes back after aziotctl said yes: a power cut or a refusal between
+    the two leaves none, and the next ``apply`` goes on.
+    """
 
     def __init__(self, shell: Shell, *, path: str = CONFIG_PATH) -> None:
         self._shell, self._path = shell, path
+        directory, name = posixpath.split(path)
+        self._mark = posixpath.join(directory, f".{name}.applied")
 
     def apply(self, config: EdgeConfig, *, by: Deadline) -> Applied:
         """Write the file (0600) unless it is there already, and have aziotctl apply it.
@@ -197,15 +206,27 @@ class IotEdge:
         check(wanted)
         changed = not self._is_there(wanted, by)
         if changed:
-            directory = self._path.rsplit("/", 1)[0]
-            clear_parts(self._shell, directory, make=True, by=by)
+            clear_parts(self._shell, posixpath.dirname(self._path), make=True, by=by)
+        self._shell.run("rm", "-f", "--", self._mark, by=by)
+        if changed:
             self._shell.write(self._path, wanted, by=by, mode=0o600)
             if not self._is_there(wanted, by):
                 raise IntegrityFailure(f"the box does not show the {self._path} given to it")
         tool = self._tool(by)
         if tool:
             self._shell.run(tool, "config", "apply", "-c", self._path, by=by)
+            self._shell.write(self._mark, self._which(by), by=by, mode=0o600)
         return Applied(changed, bool(tool))
+
+    def applied(self, *, by: Deadline) -> bool | None:
+        """Whether aziotctl applied the file that is there; None where there is no aziotctl."""
+        if not self._tool(by):
+            return None
+        which = self._which(by)
+        try:
+            return bool(which) and self._shell.read(self._mark, by=by) == which
+        except DeviceRefused:
+            return False
 
     def there(self, config: EdgeConfig, *, by: Deadline) -> bool:
         """Whether the box has exactly this file, with mode 0600."""
@@ -230,6 +251,11 @@ class IotEdge:
         if self._mode(by) != "600":
             return False
         return self._shell.read(self._path, by=by) == wanted
+
+    def _which(self, by: Deadline) -> bytes:
+        """The file that is there, by inode and seconds of its last change; b"" for none."""
+        done = self._shell.run("stat", "-c", "%i %Y", "--", self._path, by=by, check=False)
+        return done.stdout if not done.status else b""
 
     def _mode(self, by: Deadline) -> str:
         done = self._shell.run("stat", "-c", "%a", "--", self._path, by=by, check=False)

@@ -19,12 +19,11 @@ from provisioning.dps_answers import parse_assigned
 from provisioning.enrolling import dps_device, judge_of, serving_path
 from provisioning.http_box import box_connector, station_address
 from provisioning.http_client import Http
-from provisioning.iotedge import CONFIG_PATH, IotEdge
 from provisioning.key_rotation import generations, in_use
 from provisioning.local_services import ServiceFiles, listening_at
 from provisioning.plan import Plan
 from provisioning.record import value
-from provisioning.steps_edge import EdgeStep, alone_with_its_label
+from provisioning.steps_edge import EdgeStep, alone_with_its_label, edge_of
 from provisioning.steps_key import known_pins
 from provisioning.steps_tee import AttestStep
 from provisioning.token_state import TokenFlags
@@ -177,12 +176,17 @@ def registration(work: Work, by: Deadline) -> str:
 
 
 def iotedge(work: Work, by: Deadline) -> str:
-    edge = IotEdge(work.box.target.shell)
+    edge, path = edge_of(work), work.box.target.layout.edge_config
     alone_with_its_label(work, by)
     edge.check(by=by)
     if not edge.there(EdgeStep.config(work, by), by=by):
-        raise IntegrityFailure(f"{CONFIG_PATH} is not what it was made")
-    return f"{CONFIG_PATH} is as it was made, 0600"
+        raise IntegrityFailure(f"{path} is not what it was made")
+    if edge.applied(by=by) is False:
+        raise IntegrityFailure(
+            f"{path} is as it was made, but the box's aziotctl did not apply it",
+            hint="Provision the box again: that has it applied.",
+        )
+    return f"{path} is as it was made, 0600"
 
 
 def enclave(work: Work, by: Deadline) -> str:

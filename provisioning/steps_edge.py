@@ -9,8 +9,6 @@ from harness.errors import IntegrityFailure
 from provisioning.csr import registration_id
 from provisioning.enrolling import dps_address
 from provisioning.iotedge import (
-    CONFIG_PATH,
-    Applied,
     EdgeConfig,
     FileCertificate,
     IotEdge,
@@ -41,44 +39,56 @@ def _is_other(kind: str, label: str, id: bytes, key: KeyPair) -> bool:
     return kind in ("private", "public") and label == key.label and id != key.id
 
 
+def edge_of(work: Work) -> IotEdge:
+    """IoT Edge's configuration on the box, where its layout has it."""
+    return IotEdge(work.box.target.shell, path=_path(work))
+
+
+def _path(work: Work) -> str:
+    return work.box.target.layout.edge_config
+
+
 class EdgeStep:
     """/etc/aziot/config.toml as the plan has it, applied where the box has aziotctl."""
 
     name, doing, seconds = "iotedge", "configuring IoT Edge", 120.0
 
-    def __init__(self) -> None:
-        self._applied = Applied(changed=False, by_aziotctl=False)
-
     def probe(self, work: Work, by: Deadline) -> str | None:
         alone_with_its_label(work, by)
         config = self.config(work, by)
-        if not IotEdge(work.box.target.shell).there(config, by=by):
+        edge = edge_of(work)
+        if not edge.there(config, by=by) or edge.applied(by=by) is False:
             return None
-        return f"{CONFIG_PATH} is as it must be{self._checked(work, config, by)}"
+        return f"{_path(work)} is as it must be{self._checked(work, config, by)}"
 
     def act(self, work: Work, by: Deadline) -> None:
-        config = self.config(work, by)
-        self._applied = IotEdge(work.box.target.shell).apply(config, by=by)
+        edge_of(work).apply(self.config(work, by), by=by)
 
     def confirm(self, work: Work, by: Deadline) -> str:
         config = self.config(work, by)
-        if not IotEdge(work.box.target.shell).there(config, by=by):
-            raise IntegrityFailure(f"the box does not show the {CONFIG_PATH} given to it")
-        how = "aziotctl applied it" if self._applied.by_aziotctl else "the box has no aziotctl"
-        return f"{CONFIG_PATH} written, 0600{self._checked(work, config, by)}; {how}"
+        edge = edge_of(work)
+        if not edge.there(config, by=by):
+            raise IntegrityFailure(f"the box does not show the {_path(work)} given to it")
+        if edge.applied(by=by) is False:
+            raise IntegrityFailure(f"the box does not show that aziotctl applied {_path(work)}")
+        return f"{_path(work)} written, 0600{self._checked(work, config, by)}"
 
     @staticmethod
     def _checked(work: Work, config: EdgeConfig, by: Deadline) -> str:
-        IotEdge(work.box.target.shell).check(by=by)
+        edge = edge_of(work)
+        edge.check(by=by)
+        applied = edge.applied(by=by)
         # Without its PIN: a digest of a text with one would let it be guessed.
         text = without_pins(config).render().reveal()
         work.note(
             "iotedge",
-            file=observed(CONFIG_PATH),
+            file=observed(_path(work)),
             mode=observed("0600"),
+            applied_by_aziotctl=observed(bool(applied)),
             sha256_without_pin=observed(hashlib.sha256(text).hexdigest()),
         )
-        return ", and is checked"
+        how = "aziotctl applied it" if applied else "the box has no aziotctl"
+        return f", and is checked; {how}"
 
     @staticmethod
     def config(work: Work, by: Deadline) -> EdgeConfig:

@@ -10,8 +10,16 @@ import pytest
 from harness.deadline import Deadline
 from harness.errors import BadInput, CommandFailed, DeviceRefused, IntegrityFailure
 from harness.ssh import SshShell
-from harness.target import Completed
+from harness.target import Completed, Layout, Target
 from provisioning.iotedge import Applied, IotEdge
+from provisioning.plan import Plan
+from provisioning.run import Outcome, provision
+from provisioning.station import Station
+from provisioning.steps import EffectStep, LookStep
+from provisioning.steps_edge import EdgeStep
+from provisioning.steps_key import KeyStep, TokenStep
+from tests.links.host_box import HostBox, Who, host_box
+from tests.links.sshd import LocalSshd
 from tests.unit.test_iotedge import CONFIG
 
 pytestmark = pytest.mark.slow
@@ -44,6 +52,25 @@ class WithTool:
 
     def write(self, path: str, data: bytes, *, by: Deadline, mode: int = 0o600) -> None:
         self._ssh.write(path, data, by=by, mode=mode)
+
+
+def edge_plan(box: HostBox) -> Plan:
+    service = '[enrollment.dps]\nservice = "https://dps.invalid"\nid_scope = "0ne00ABCDEF"\n'
+    return box.plan(service + '[iotedge]\nidentity = "installed"\n')
+
+
+def to_the_edge() -> tuple[EffectStep | LookStep, ...]:
+    return (Who(), TokenStep(), KeyStep(), EdgeStep())
+
+
+def with_edge(box: HostBox) -> Layout:
+    return replace(box.target.layout, edge_config=str(box.place / "aziot" / "config.toml"))
+
+
+def with_tool(box: HostBox, tool: Path, script: str) -> Target:
+    assert isinstance(box.target.shell, SshShell)
+    shell = WithTool(box.target.shell, tool, script)
+    return replace(box.target, shell=shell, layout=with_edge(box))
 
 
 def test_file_is_put_there_for_its_owner_alone_and_once(
@@ -89,6 +116,67 @@ def test_aziotctl_applies_what_was_written(
 
     assert done == Applied(changed=True, by_aziotctl=True)
     assert (tmp_path / "called").read_text() == f"config apply -c {place}/aziot/config.toml\n"
+
+
+REFUSES_ONCE = """[ "$1" = config ] || exit 0
+echo "$@" >> {here}/called
+[ -e {here}/refused ] && exit 0
+touch {here}/refused
+echo no such slot >&2
+exit 1"""
+
+
+def test_what_aziotctl_refused_is_applied_by_the_next_run(
+    sshd: LocalSshd, tmp_path: Path, by: Deadline
+) -> None:
+    """What stands in for aziotctl refuses its first call; none of its package is in reach."""
+    (tmp_path / "box").mkdir()
+    with host_box(sshd, tmp_path / "box") as box:
+        station, plan = Station(tmp_path / "station"), edge_plan(box)
+        script = REFUSES_ONCE.format(here=tmp_path)
+        target = with_tool(box, tmp_path / "aziotctl", script)
+        with pytest.raises(CommandFailed, match="no such slot"):
+            provision(target, plan, station, steps=to_the_edge)
+        written = Path(target.layout.edge_config).read_bytes()
+        reports = [provision(target, plan, station, steps=to_the_edge).reports for _ in range(2)]
+
+    assert [made[3].outcome for made in reports] == [Outcome.DONE, Outcome.ALREADY]
+    assert "aziotctl applied it" in reports[1][3].said
+    assert Path(target.layout.edge_config).read_bytes() == written
+    called = (tmp_path / "called").read_text().splitlines()
+    assert called == [f"config apply -c {target.layout.edge_config}"] * 2
+
+
+def test_aziotctl_that_came_later_applies_what_was_there(
+    sshd: LocalSshd, tmp_path: Path, by: Deadline
+) -> None:
+    (tmp_path / "box").mkdir()
+    with host_box(sshd, tmp_path / "box") as box:
+        station, plan = Station(tmp_path / "station"), edge_plan(box)
+        bare = replace(box.target, layout=with_edge(box))
+        first = [provision(bare, plan, station, steps=to_the_edge).reports[3] for _ in range(2)]
+        tool = with_tool(box, tmp_path / "aziotctl", f'echo "$@" >> {tmp_path}/called')
+        then = provision(tool, plan, station, steps=to_the_edge).reports[3]
+
+    assert [report.outcome for report in first] == [Outcome.DONE, Outcome.ALREADY]
+    assert "the box has no aziotctl" in first[1].said
+    assert then.outcome is Outcome.DONE
+    assert "config apply -c" in (tmp_path / "called").read_text()
+
+
+def test_mark_of_what_was_applied_is_the_owners_and_ends_with_another_file(
+    ssh: SshShell, place: str, tmp_path: Path, by: Deadline
+) -> None:
+    edge = IotEdge(WithTool(ssh, tmp_path / "aziotctl", "exit 0"), path=f"{place}/aziot/c.toml")
+    edge.apply(CONFIG, by=by)
+    file, mark = Path(place, "aziot/c.toml"), Path(place, "aziot/.c.toml.applied")
+
+    assert edge.applied(by=by) is True
+    assert mark.stat().st_mode & 0o777 == 0o600
+    again = Path(place, "aziot/again")
+    again.write_bytes(file.read_bytes())
+    again.replace(file)
+    assert edge.applied(by=by) is False
 
 
 def test_configuration_that_aziotctl_does_not_accept_is_a_refusal(

@@ -180,11 +180,13 @@ class KeySession:
         return self._opened().certificates(key.id, by=by)
 
     def store_certificate(self, key: KeyPair, der: bytes, *, subject: bytes, by: Deadline) -> None:
-        """Make ``der`` the key's one certificate object (``subject``: DER of its Name)."""
+        """Make ``der`` the key's one certificate object (``subject``: DER of its Name).
+
+        At no time is the key without one that it had: see Token.store_certificate.
+        """
         token = self._opened()
         if token.certificates(key.id, by=by) == (der,):
             return
-        token.destroy("certificate", key.id, by=by)
         token.store_certificate(key.id, key.label, subject=subject, der=der, by=by)
 
     def erase(self, key: KeyPair | SecretKey, *, by: Deadline) -> None:

@@ -142,6 +142,10 @@ class Token(TokenPins, SecretsAndData):
     def store_certificate(
         self, id: bytes, label: str, *, subject: bytes, der: bytes, by: Deadline
     ) -> None:  # fmt: skip
+        """Make ``der`` the one certificate object of this CKA_ID.
+
+        It is stored before others are removed: a cut leaves both, a refusal leaves what was there.
+        """
         self._caller.call(
             "store_certificate", doing=f"storing certificate {label}", by=by,
             id=id, label=label, subject=subject, value=der,

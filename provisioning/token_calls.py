@@ -206,17 +206,24 @@ class TokenCalls:
         return bytes(sign(digest, mechanism=way, mechanism_param=parameter))
 
     def store_certificate(self, id: bytes, label: str, subject: bytes, value: bytes) -> None:
-        self._open_session().create_object(
-            {
-                Attribute.CLASS: ObjectClass.CERTIFICATE,
-                Attribute.CERTIFICATE_TYPE: CertificateType.X_509,
-                Attribute.TOKEN: True,
-                Attribute.ID: id,
-                Attribute.LABEL: label,
-                Attribute.SUBJECT: subject,
-                Attribute.VALUE: value,
-            }
-        )
+        """Replace the certificates of that CKA_ID; the new one is there before the others go."""
+        before = self._objects({Attribute.CLASS: ObjectClass.CERTIFICATE, Attribute.ID: id})
+        kept = next((item for item in before if bytes(item[Attribute.VALUE]) == value), None)
+        if kept is None:
+            self._open_session().create_object(
+                {
+                    Attribute.CLASS: ObjectClass.CERTIFICATE,
+                    Attribute.CERTIFICATE_TYPE: CertificateType.X_509,
+                    Attribute.TOKEN: True,
+                    Attribute.ID: id,
+                    Attribute.LABEL: label,
+                    Attribute.SUBJECT: subject,
+                    Attribute.VALUE: value,
+                }
+            )
+        for old in before:
+            if old is not kept:
+                old.destroy()
 
     def destroy(self, kind: str, id: bytes) -> int:
         found = self._objects({Attribute.CLASS: _KINDS[kind], Attribute.ID: id})

@@ -6,6 +6,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +19,7 @@ from harness.errors import DeadlineExpired, DeviceRefused, LinkLost, Misuse, Tok
 from harness.secret import Secret
 from provisioning.key_evidence import TokenCode, examine
 from provisioning.key_verdict import KeyVerdict
+from provisioning.softhsm import softhsm_module
 from provisioning.token import Token, verifies
 from provisioning.token_state import TokenFlags
 from provisioning.token_template import STRICT, KeyTemplate
@@ -23,6 +27,19 @@ from tests.links.remote_token import Remote
 
 SO, USER = Secret(b"so-pin-71250"), Secret(b"user-pin-38461")
 CODE = TokenCode("m", "")
+OLD, NEW = b"0\x03\x02\x01\x07", b"0\x03\x02\x01\x08"
+LASTING_CERTIFICATE = f"""
+import sys, pkcs11
+from pkcs11 import Attribute, CertificateType, ObjectClass
+token = pkcs11.lib(sys.argv[1]).get_token(token_label="box")
+with token.open(rw=True, user_pin=sys.stdin.read()) as session:
+    session.create_object({{
+        Attribute.CLASS: ObjectClass.CERTIFICATE, Attribute.TOKEN: True, Attribute.ID: b"k",
+        Attribute.CERTIFICATE_TYPE: CertificateType.X_509, Attribute.SUBJECT: b"0\\0",
+        Attribute.VALUE: {OLD!r}, Attribute.DESTROYABLE: False,
+    }})
+"""
+"""Makes a certificate that the token does not let anybody remove."""
 
 
 @pytest.fixture
@@ -200,6 +217,21 @@ def test_stored_certificate_reads_back_byte_for_byte(token: Token, by: Deadline)
     token.store_certificate(b"k", "k", subject=b"0\x00", der=b"0\x03\x02\x01\x07", by=by)
 
     assert token.certificates(b"k", by=by) == (b"0\x03\x02\x01\x07",)
+
+
+def test_new_certificate_is_stored_before_the_old_one_is_removed(
+    remote: Remote, token: Token, by: Deadline
+) -> None:
+    """Where the removal does not come to pass, as after a cut, the key has both."""
+    subprocess.run(
+        [sys.executable, "-c", LASTING_CERTIFICATE, softhsm_module()],
+        input=USER.reveal(), env={**os.environ, **remote.environment}, check=True, timeout=60,
+    )  # fmt: skip
+
+    with pytest.raises(TokenRefused):
+        token.store_certificate(b"k", "k", subject=b"0\x00", der=NEW, by=by)
+
+    assert set(token.certificates(b"k", by=by)) == {OLD, NEW}
 
 
 def test_end_of_the_far_program_is_a_lost_link(remote: Remote, token: Token, by: Deadline) -> None:

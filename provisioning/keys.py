@@ -95,7 +95,8 @@ class KeySession:
     ) -> TokenState:
         """Initialise an initialised token again, which erases everything in it.
 
-        Raises Misuse where nobody permitted, for this very box, what cannot be undone.
+        ``serial`` says which, where several tokens bear the label. Raises Misuse where nobody
+        permitted, for this very box, what cannot be undone.
         """
         if not self._target.lasting:
             raise Misuse(
@@ -103,8 +104,8 @@ class KeySession:
                 hint=f"Permit it with --lasting {self._target.serial}.",
             )
         token = self._opened()
-        token.initialise_again(label, so_pin=so_pin, serial=serial, by=by)
-        return token.initialise(label, so_pin=so_pin, user_pin=user_pin, by=by)
+        mine = token.initialise_again(label, so_pin=so_pin, serial=serial, by=by)
+        return token.initialise(label, so_pin=so_pin, user_pin=user_pin, serial=mine.serial, by=by)
 
     def logout(self, *, by: Deadline) -> None:
         self._opened().logout(by=by)

@@ -48,18 +48,25 @@ class TokenPins:
         return found[0] if found else None
 
     def initialise(
-        self, label: str, *, so_pin: Secret, user_pin: Secret, by: Deadline
+        self,
+        label: str,
+        *,
+        so_pin: Secret,
+        user_pin: Secret,
+        serial: str | None = None,
+        by: Deadline,
     ) -> TokenState:
         """Label the first blank token, give it both PINs; finishes what was cut short.
 
-        A token of that label without user PIN only gets its user PIN. Raises Misuse when such a
-        token is complete, DeviceRefused when no blank one is left. Never wipes anything.
+        A token of that label without user PIN only gets its user PIN; ``serial`` means this one,
+        and no blank one is taken then. Raises Misuse when such a token is complete, DeviceRefused
+        when no blank one is left. Never wipes anything.
         """
         for pin in (so_pin, user_pin):
             _check_pin(pin)
         if not 1 <= len(label.encode()) <= 32 or label != label.strip():
             raise Misuse("a token label must have 1 to 32 octets and no blanks around it")
-        mine = self.labelled(label, by=by)
+        mine = self._present(label, by, serial) if serial else self.labelled(label, by=by)
         if mine is not None and mine.has_user_pin:
             raise Misuse(
                 f"the token {label} is initialised already",
@@ -81,7 +88,7 @@ class TokenPins:
                 "init_pin", doing=doing, by=by,
                 slot=mine.slot, so_pin=so_pin.reveal(), pin=user_pin.reveal(),
             )  # fmt: skip
-        return self._present(label, by)
+        return self._present(label, by, mine.serial)
 
     def login(
         self, label: str, pin: Secret, *, serial: str | None = None, by: Deadline
@@ -158,7 +165,7 @@ class TokenPins:
                 "init_token", doing=doing, by=by,
                 slot=mine.slot, label=label, so_pin=so_pin.reveal(), wipe=True,
             )  # fmt: skip
-        return self._present(label, by)
+        return self._present(label, by, mine.serial)
 
     def logout(self, *, by: Deadline) -> None:
         self.logged_in = None

@@ -8,6 +8,7 @@ already, and its PIN comes from the file that the URI names, or from whoever is 
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,10 +16,12 @@ from pathlib import Path
 from harness.deadline import Deadline
 from harness.errors import BadInput, DeviceRefused, Misuse
 from harness.secret import Secret
+from provisioning.pin_budget import PinBudget
 from provisioning.private_files import private_directory, read_private
 from provisioning.softhsm import softhsm_token
 from provisioning.token import Token
 from provisioning.token_process import TokenProcess
+from provisioning.token_state import TokenState
 from provisioning.token_uri import TokenUri
 
 ROOT_ID, ISSUING_ID = b"trustbox-root-ca", b"trustbox-issuing-ca"
@@ -44,48 +47,86 @@ def key_id(spec: str, default: bytes) -> bytes:
 
 @contextmanager
 def opened_token(
-    spec: str, state: Path, *, ask: PinAsker = nobody_to_ask, by: Deadline
+    spec: str, state: Path | None, *, ask: PinAsker = nobody_to_ask, by: Deadline
 ) -> Iterator[Token]:
     """The token, logged in; logged out and its worker ended afterwards.
 
-    ``state`` is the station's directory, for SoftHSM2's own. Raises Misuse when there is no PIN,
-    DeviceRefused when the module does not show exactly this token, TokenRefused for a wrong PIN.
+    ``state`` is the station's directory, for SoftHSM2's own and for the count of wrong PINs; None:
+    nobody counts. Raises Misuse when there is no PIN, DeviceRefused when the module does not show
+    exactly one such token, TokenRefused for a wrong PIN, and for none when too many were wrong.
     """
-    token = _softhsm(spec, state, by) if spec.startswith("softhsm:") else _named(spec, ask, by)
+    if spec.startswith("softhsm:"):
+        token = _softhsm(spec, state, by)
+    else:
+        token = _named(spec, state, ask, by)
     try:
         yield token
     finally:
         token.close()
 
 
-def _softhsm(spec: str, state: Path, by: Deadline) -> Token:
+def forget_wrong_pins(spec: str, state: Path, *, by: Deadline) -> TokenState:
+    """This station's count for the token that the URI names begins anew; needs no PIN."""
+    uri = TokenUri.parse(spec, where="the token's URI")
+    token = _module_of(uri)
+    try:
+        found = _meant(token, uri, by)
+    finally:
+        token.close()
+    _budget(spec, state).forget(found, "user")
+    return found
+
+
+def _softhsm(spec: str, state: Path | None, by: Deadline) -> Token:
     name = spec.removeprefix("softhsm:")
-    if name not in _SOFTHSM:
+    if name not in _SOFTHSM or state is None:
         expected = "one of " + ", ".join(f"softhsm:{known}" for known in _SOFTHSM)
         raise BadInput(where="the CA's settings", key="token", value=spec, expected=expected)
     directory, label = _SOFTHSM[name]
     return softhsm_token(private_directory(state) / directory, label, by=by)
 
 
-def _named(spec: str, ask: PinAsker, by: Deadline) -> Token:
+def _named(spec: str, state: Path | None, ask: PinAsker, by: Deadline) -> Token:
     uri = TokenUri.parse(spec, where="the token's URI")
-    if not uri.module.is_file():
-        raise Misuse(f"there is no PKCS#11 module {uri.module}")
-    # An HSM's module finds its way by its maker's variables: it gets all, as in any program.
-    token = Token(TokenProcess(str(uri.module), environment=dict(os.environ)))
+    token = _module_of(uri)
+    token.budget = None if state is None else _budget(spec, state)
     try:
-        state = token.labelled(uri.token, by=by)
-        if state is None or not uri.means(state):
-            raise DeviceRefused(
-                f"{uri.module} shows no token as the URI names it (label {uri.token})",
-                hint="Is it plugged in? Its maker's tool, or pkcs11-tool -L, shows what is there.",
-            )
+        found = _meant(token, uri, by)
         pin = ask(uri.token) if uri.pin_source is None else _pin_in(uri.pin_source)
-        token.login(uri.token, pin, by=by)
+        token.login(found.label, pin, serial=found.serial, by=by)
     except BaseException:
         token.close()
         raise
     return token
+
+
+def _module_of(uri: TokenUri) -> Token:
+    if not uri.module.is_file():
+        raise Misuse(f"there is no PKCS#11 module {uri.module}")
+    # An HSM's module finds its way by its maker's variables: it gets all, as in any program.
+    return Token(TokenProcess(str(uri.module), environment=dict(os.environ)))
+
+
+def _meant(token: Token, uri: TokenUri, by: Deadline) -> TokenState:
+    """The one token that is all that the URI says of it."""
+    found = [state for state in token.slots(by=by) if uri.means(state)]
+    if not found:
+        raise DeviceRefused(
+            f"{uri.module} shows no token as the URI names it (label {uri.token})",
+            hint="Is it plugged in? Its maker's tool, or pkcs11-tool -L, shows what is there.",
+        )
+    if len(found) > 1:
+        serials = ", ".join(sorted(state.serial for state in found))
+        raise DeviceRefused(
+            f"{uri.module} shows {len(found)} tokens as the URI names it (label {uri.token})",
+            hint=f"Put serial=... into the URI; there are {serials}.",
+        )
+    return found[0]
+
+
+def _budget(spec: str, state: Path) -> PinBudget:
+    again = f"trustbox keys pin forget-failures --hsm {shlex.quote(spec)}"
+    return PinBudget(state / "pins" / "budget", again=again)
 
 
 def _pin_in(source: Path) -> Secret:

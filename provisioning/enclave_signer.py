@@ -89,7 +89,8 @@ def opened_signer(
 ) -> Iterator[TaSigner]:
     """``key`` is a PEM file's path, or a ``pkcs11:`` URI that names token and key (``id``).
 
-    Raises BadInput, Misuse, and for tokens what ``opened_token`` raises.
+    ``state``: the station that counts a token's wrong PINs. Raises BadInput, Misuse, and for tokens
+    what ``opened_token`` raises.
     """
     if not key.startswith("pkcs11:"):
         yield FileSigner(Path(key))
@@ -98,7 +99,7 @@ def opened_signer(
     if uri.id is None:
         expected = "id=%01%02..., the CKA_ID of the signing key"
         raise BadInput(where="--key", key="id", value=None, expected=expected)
-    with opened_token(key, state or Path(), ask=ask, by=by) as token:
+    with opened_token(key, state, ask=ask, by=by) as token:
         pair = token.find(uri.id, by=by)
         if pair is None:
             raise DeviceRefused(f"token {uri.token} has no key pair of id {uri.id.hex()}")

@@ -34,6 +34,8 @@ class PinBudget:
     """One small file for each token and role below ``directory``."""
 
     directory: Path
+    again: str = "trustbox keys pin forget-failures"
+    """What a person runs who has found the right PIN."""
 
     @contextmanager
     def trying(self, token: TokenState, role: Role) -> Iterator[None]:
@@ -49,7 +51,7 @@ class PinBudget:
                     f"giving token {token.label} its {role.upper() if role == 'so' else role} PIN",
                     "CKR_PIN_LOCKED",
                     hint=f"Not tried: this station has given it {failed} wrong ones in a row."
-                    " Find the right PIN, then: trustbox keys pin forget-failures.",
+                    f" Find the right PIN, then: {self.again}",
                 )
             self._keep(file, failed + 1)
             try:

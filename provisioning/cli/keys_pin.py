@@ -11,6 +11,7 @@ import typer
 
 from harness.deadline import Deadline
 from harness.errors import Misuse
+from provisioning.authority_tokens import forget_wrong_pins
 from provisioning.cli.keys_options import (
     KEY_SECONDS,
     Chosen,
@@ -142,6 +143,10 @@ def forget_failures(
     config: TargetsFile = None,
     token: TokenLabel = None,
     so: So = False,
+    hsm: Annotated[
+        str | None,
+        typer.Option("--hsm", help="The factory's token of this pkcs11: URI instead of a box's."),
+    ] = None,
     state: StateDirectory = None,
     as_json: AsJson = False,
 ) -> None:
@@ -151,6 +156,14 @@ def forget_failures(
     """
     role: Role = "so" if so else "user"
     chosen = Chosen(target, serial, config, token, None, state)
+    if hsm is not None:
+        if so:
+            raise Misuse("no command gives the factory's token its SO PIN: leave out --so")
+        by = Deadline.after(KEY_SECONDS)
+        meant = forget_wrong_pins(hsm, chosen.station.state, by=by)
+        said = f"{meant.label} (serial number {meant.serial}): wrong PINs forgotten"
+        tell(as_json, said, serial=None, token=meant.label, forgotten=role)
+        return
     with chosen.box() as box:
         found = chosen.find(box.keys, box.target, by=Deadline.after(KEY_SECONDS))
         chosen.station.pin_budget.forget(found, role)

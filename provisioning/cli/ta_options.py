@@ -107,7 +107,10 @@ def the_signer(key: str | None, firmware: Firmware, by: Deadline) -> Iterator[Ta
             "no signing key is named",
             hint="Say --key FILE, or --target emulator for the key of the emulator's image.",
         )
-    with opened_signer(chosen, ask=asked_pin, by=by) as signer:
+    from provisioning.station import Station  # here, as only what signs needs it
+
+    state = Station.default().state
+    with opened_signer(chosen, ask=asked_pin, state=state, by=by) as signer:
         yield signer
 
 

@@ -28,7 +28,8 @@ class Vendor:
         (place / "tokens").mkdir()
         configuration = place / "softhsm2.conf"
         configuration.write_text(f"directories.tokendir = {place / 'tokens'}\n")
-        self.environment = {"SOFTHSM2_CONF": str(configuration)}
+        data = str(place / "data")  # the station's, which counts wrong PINs
+        self.environment = {"SOFTHSM2_CONF": str(configuration), "XDG_DATA_HOME": data}
         self.pin = place / "pin"
         self.pin.touch(mode=0o600)
         self.pin.write_text("vendor-pin-1\n")

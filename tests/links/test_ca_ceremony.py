@@ -61,7 +61,9 @@ def test_keys_are_in_their_own_tokens_and_nowhere_else(
 
     assert held == {"Root CA": False, "Line CA": True}
     assert not any(b"PRIVATE" in f.read_bytes() for f in (set_up.state / "ca").iterdir())
-    assert {d.name for d in set_up.state.iterdir()} == {"ca"}
+    # Beside it there are only the counts of wrong PINs.
+    assert {d.name for d in set_up.state.iterdir()} == {"ca", "pins"}
+    assert [d.name for d in (set_up.state / "pins").iterdir()] == ["budget"]
 
 
 def test_wrong_pin_is_said_once_and_what_is_there_is_kept(factory: Factory) -> None:

@@ -7,6 +7,7 @@ that the key answers a fresh challenge, and which module, on which TEE, said so.
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -30,6 +31,10 @@ from provisioning.token_state import TokenState
 _LOOSENING_REFUSED = frozenset(
     {"CKR_ATTRIBUTE_READ_ONLY", "CKR_ACTION_PROHIBITED", "CKR_TEMPLATE_INCONSISTENT"}
 )
+CHECKED = hashlib.sha256(b"trustbox key check value").digest()
+"""What a secret key encrypts (the first 16 octets, of which no protocol makes a block) or MACs to
+be known again. CKA_CHECK_VALUE would be three octets, which another key can have, and OP-TEE has
+none; an encrypted block of zeros is GHASH's key."""
 _FORGING_REFUSED = _LOOSENING_REFUSED | {
     "CKR_ATTRIBUTE_TYPE_INVALID",
     "CKR_ATTRIBUTE_VALUE_INVALID",
@@ -70,6 +75,8 @@ class KeyEvidence:
     answered: bool
     code: TokenCode
     token: TokenState | None
+    check_value: bytes | None = None
+    """Of a secret key, by which it is known again: what it makes of CHECKED."""
 
     @property
     def reasons(self) -> tuple[Reason, ...]:
@@ -123,19 +130,11 @@ class KeyEvidence:
                 "ta_file_sha256": self.code.ta_file_sha256,
             },
             "observed": {
-                "probes": [
-                    {
-                        "tried": p.tried,
-                        "answer": p.answer,
-                        "refused": p.refused,
-                        "given": p.given,
-                        "ran": p.ran,
-                    }
-                    for p in self.probes
-                ],
+                "probes": [probe.to_dict() for probe in self.probes],
                 "challenge": self.challenge.hex(),
                 "signature": self.signature.hex() if pair else None,
                 "answered": self.answered,
+                "check_value": self.check_value.hex() if self.check_value else None,
             },
         }
 
@@ -153,9 +152,11 @@ def examine(
     kind = "private" if isinstance(key, KeyPair) else "secret"
     asserted = dict(token.attributes(key.id, ASKED, kind=kind, by=by))
     probes = _probes(token, key, kind, by)
-    fresh = challenge()
+    fresh, check_value = challenge(), None
     try:
         signature, answered = _answer(token, key, fresh, by)
+        if isinstance(key, SecretKey):
+            check_value = _check_value(token, key, by)
     except TokenRefused as refused:
         if refused.ckr != "CKR_KEY_FUNCTION_NOT_PERMITTED":
             raise
@@ -169,6 +170,7 @@ def examine(
         answered=answered,
         code=code,
         token=state,
+        check_value=check_value,
     )
 
 
@@ -189,6 +191,12 @@ def _answer(
     if key.profile.kind == "hmac":
         return b"", token.mac(key.id, fresh, by=by) == token.mac(key.id, fresh, by=by)
     return b"", token.round_trip(key.id, fresh[:16], by=by)
+
+
+def _check_value(token: Token, key: SecretKey, by: Deadline) -> bytes:
+    if key.profile.kind == "hmac":
+        return token.mac(key.id, CHECKED, by=by)
+    return token.encrypt(key.id, CHECKED[:16], by=by)
 
 
 def _probes(token: Token, key: KeyPair | SecretKey, kind: str, by: Deadline) -> tuple[Probe, ...]:

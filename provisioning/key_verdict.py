@@ -54,6 +54,16 @@ class Probe:
     given: bool = False
     ran: bool = True
 
+    def to_dict(self) -> dict[str, object]:
+        """For JSON."""
+        return {
+            "tried": self.tried,
+            "answer": self.answer,
+            "refused": self.refused,
+            "given": self.given,
+            "ran": self.ran,
+        }
+
 
 _GEN_MECHANISMS: Mapping[str, int] = {
     "ec": 0x1040,

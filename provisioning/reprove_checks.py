@@ -23,6 +23,7 @@ from provisioning.key_rotation import generations, in_use
 from provisioning.local_services import ServiceFiles, listening_at
 from provisioning.plan import Plan
 from provisioning.record import value
+from provisioning.reprove_keys import keys
 from provisioning.steps_edge import EdgeStep, alone_with_its_label, edge_of
 from provisioning.steps_key import known_pins
 from provisioning.steps_tee import AttestStep
@@ -190,7 +191,10 @@ def iotedge(work: Work, by: Deadline) -> str:
 
 
 def enclave(work: Work, by: Deadline) -> str:
-    uuid = UUID(str(value(work.earlier, "enclave", "uuid")))
+    told = value(work.earlier, "enclave", "uuid")
+    if told is None:
+        raise IntegrityFailure("the record has no enclave to compare with")
+    uuid = UUID(str(told))
     found = work.box.target.shell.read(work.box.enclave.path(uuid), by=by)
     _same(work, "enclave", "file_sha256", hashlib.sha256(found).hexdigest(), "the enclave's file")
     work.enclave_uuid, work.enclave_bytes = uuid, found
@@ -216,6 +220,7 @@ CHECKS = (
     Check("pin-counters", pin_counters, ("identity",)),
     Check("key", key, ("pin-counters",)),
     Check("key-proof", key_proof, ("key",)),
+    Check("keys", keys, ("key",), seconds=300.0, wanted=lambda plan: bool(plan.keys)),
     Check("certificate", certificate, ("key",)),
     Check("path", path, ("certificate",)),
     Check("handshake", handshake, ("certificate",)),

@@ -150,9 +150,7 @@ class KeyProofStep:
         work.note(
             "key",
             attributes=asserted(dict(found.asserted)),
-            probes=observed(
-                [{"tried": p.tried, "answer": p.answer, "refused": p.refused} for p in found.probes]
-            ),
+            probes=observed([probe.to_dict() for probe in found.probes]),
             challenge=observed(found.challenge.hex()),
             signature=observed(found.signature.hex()),
             signature_verified=observed(found.answered),

@@ -16,6 +16,7 @@ from provisioning.pin_sources import DerivedPins
 from provisioning.pins import Pins
 from provisioning.plan import Plan, example_plan, parse_plan
 from provisioning.record import load, value
+from provisioning.reprove import Finding, Verdict, reprove
 from provisioning.run import Outcome, Provisioned, provision
 from provisioning.station import Station
 from provisioning.steps import EffectStep, LookStep
@@ -70,6 +71,10 @@ def test_keys_of_the_plan_are_made_once_and_recorded_with_their_template(
     outcomes = {report.name: report.outcome for report in again.reports}
     record = load(first.directory / "record.json")
     made = value(record, "keys", "storage")
+    probes = value(record, "key", "probes")
+    assert isinstance(probes, list)
+    # What was not tried is told apart from what was not refused.
+    assert all({"ran", "given", "refused"} <= set(probe) for probe in probes)
     assert {outcomes[name] for name in ("token", "key", "keys")} == {Outcome.ALREADY}
     assert (value(record, "key", "algorithm"), value(record, "key", "template")) == (
         "ec-p384",
@@ -78,6 +83,43 @@ def test_keys_of_the_plan_are_made_once_and_recorded_with_their_template(
     assert isinstance(made, dict)
     assert (made["profile"], made["verdict"]) == ("aes-256", "made-inside")
     assert not list(station.state.glob("pins/*.toml"))
+
+
+def test_plans_keys_are_proved_again_and_what_is_erased_or_replaced_is_named(
+    box: TrustBox, station: Station, by: Deadline
+) -> None:
+    """The replaced ones have the same CKA_ID, label and attributes, and are good keys."""
+    more = '[keys]\nstorage = "aes-256"\nsigning = "ec-p256"\nspare = "ec-p256"'
+    run(box.target, plan(("[keys]", more)), station)
+
+    good = keys_proved_again(box.target, station)
+    [pins] = [Pins.read(file) for file in station.state.glob("pins/*.toml")]
+    box.keys.login("trustbox", pins.user, by=by)
+    storage, signing, spare = (
+        box.keys.find_secret("storage", by=by),
+        box.keys.find("signing", by=by),
+        box.keys.find("spare", by=by),
+    )
+    assert storage
+    assert signing
+    assert spare
+    for key in (storage, signing, spare):
+        box.keys.erase(key, by=by)
+    box.keys.generate_secret("storage", by=by)
+    box.keys.generate("spare", by=by)
+    spoilt = keys_proved_again(box.target, station)
+
+    assert (good.verdict, spoilt.verdict) == (Verdict.OK, Verdict.FAILED)
+    assert "storage (aes-256), signing (ec-p256), spare (ec-p256): as recorded" in good.said
+    assert "key storage: its check value is" in spoilt.said
+    assert "holds no key signing" in spoilt.said
+    assert f"and the record has {spare.spki_sha256}" in spoilt.said
+
+
+def keys_proved_again(target: Target, station: Station) -> Finding:
+    """That finding alone: this box has no certificate and no enclave to prove."""
+    proof = reprove(target, station, reboot=False)
+    return next(finding for finding in proof.findings if finding.name == "keys")
 
 
 def test_key_of_another_profile_than_the_plans_is_not_touched(

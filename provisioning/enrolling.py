@@ -5,23 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from cryptography import x509
 
 from harness.config_secret import SecretFile
 from harness.deadline import Deadline
-from harness.errors import BadInput, IntegrityFailure
+from harness.errors import IntegrityFailure
 from provisioning.certificates import check_path, lasts
 from provisioning.csr import UNREADABLE, registration_id
 from provisioning.dps import DpsDevice
 from provisioning.est import BasicLogin, EstClient
 from provisioning.http_box import box_connector, station_address
-from provisioning.http_tls import TlsConnector
+from provisioning.http_tls import FileIdentity, TlsConnector
 from provisioning.http_token_tls import TokenTlsConnector
 from provisioning.local_http import LOOPBACK
 from provisioning.local_services import ID_SCOPE, ServiceFiles, Services, listening_at
+from provisioning.private_files import read_private
 from provisioning.token_public import PublicKey
+from provisioning.trusted_files import certificate_in, pem_text
 from provisioning.work import Work, need
 
 
@@ -58,7 +59,7 @@ def judge_of(work: Work) -> Judge:
     if est is None or est.ca is None:
         ca = work.authority()
         return Judge(ca.root, (ca.issuing,), idevid=True, ours=True)
-    return Judge(_certificate(est.ca), (), idevid=est.idevid, ours=False)
+    return Judge(certificate_in(est.ca), (), idevid=est.idevid, ours=False)
 
 
 def serving_path(
@@ -87,9 +88,12 @@ def est_client(work: Work, *, by: Deadline) -> Iterator[EstClient]:
         trusted: str | None = running.trusted
         login: BasicLogin | None = BasicLogin(user, password)
     else:
-        url, trusted = est.server, _text(est.trusted) if est.trusted else None
+        url, trusted = est.server, pem_text(est.trusted) if est.trusted else None
         login = BasicLogin(est.login[0], SecretFile(est.login[1])) if est.login else None
-    connector = TlsConnector(trusted, bindable=est.proof)
+    identity = FileIdentity(*est.identity) if est.identity else None
+    if identity is not None:
+        read_private(identity.key)  # refuses one that others may read
+    connector = TlsConnector(trusted, identity, bindable=est.proof)
     with EstClient(url, connector, login=login, label=est.label, patience=est.patience) as client:
         yield client
 
@@ -100,7 +104,8 @@ def renewing_client(
 ) -> Iterator[EstClient]:
     """The same server, asked by the box itself, which shows ``present`` by the key in its token.
 
-    Without the plan's login: that is the line's, and the box's normal world would see it.
+    Without the plan's login and certificate: those are the line's, and the box's normal world would
+    see them.
     """
     est, target = need(work.plan.est, "[enrollment.est]"), work.box.target
     if not est.server:
@@ -108,7 +113,7 @@ def renewing_client(
         url = f"https://{_at(station_address(target, by=by))}:{running.est.port}"
         trusted: str | None = running.trusted
     else:
-        url, trusted = est.server, _text(est.trusted) if est.trusted else None
+        url, trusted = est.server, pem_text(est.trusted) if est.trusted else None
     with (
         _as_the_box(work, present, trusted, by) as connector,
         EstClient(url, connector, label=est.label, patience=est.patience) as client,
@@ -148,7 +153,7 @@ def dps_device(work: Work, *, by: Deadline) -> Iterator[DpsDevice]:
         trusted: str | None = running.trusted
     else:
         endpoint, scope = dps.service, dps.id_scope
-        trusted = _text(dps.trusted) if dps.trusted else None
+        trusted = pem_text(dps.trusted) if dps.trusted else None
     with (
         _as_the_box(work, chain, trusted, by) as connector,
         DpsDevice(scope, registration_id(target.serial), connector, endpoint=endpoint) as device,
@@ -185,22 +190,3 @@ def station_services(work: Work, *, by: Deadline) -> Services:
             )
         )
     return work.services
-
-
-def _certificate(place: Path) -> x509.Certificate:
-    try:
-        return x509.load_pem_x509_certificate(_text(place).encode())
-    except UNREADABLE:
-        raise BadInput(
-            where=str(place), key="the file", value="(other text)", expected="a certificate, PEM"
-        ) from None
-
-
-def _text(place: Path) -> str:
-    try:
-        return place.read_bytes().decode()
-    except (OSError, UnicodeDecodeError) as problem:
-        shown = getattr(problem, "strerror", None) or type(problem).__name__
-        raise BadInput(
-            where=str(place), key="the file", value=shown, expected="a readable PEM file"
-        ) from None

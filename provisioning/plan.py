@@ -14,7 +14,8 @@ from pathlib import Path
 from uuid import UUID
 
 from harness.errors import BadInput
-from provisioning.plan_enrollment import DpsPlan, EdgePlan, EstPlan, read_enrollment
+from provisioning.plan_edge import EdgePlan
+from provisioning.plan_enrollment import DpsPlan, EstPlan, read_enrollment
 from provisioning.plan_keys import read_keys, read_profile, read_secrets
 from provisioning.plan_table import Table
 from provisioning.token_public import KeyProfile
@@ -109,7 +110,8 @@ def parse_plan(text: bytes, *, where: str, beside: Path) -> Plan:
     golden = integrity.text("golden", r"firmware|[0-9a-f]{64}", '"firmware" or 64 hex digits')
     token_ta = integrity.optional("token_ta", r"[0-9a-f]{64}", "64 hex digits")
     unfused = integrity.optional("unfused", r"refuse|mark", '"refuse" or "mark"')
-    est, dps, edge = read_enrollment(found, where, beside)
+    keys = read_keys(found.get("keys", {}), where, purpose)
+    est, dps, edge = read_enrollment(found, where, beside, (purpose, *keys))
     return Plan(
         est=est,
         dps=dps,
@@ -121,7 +123,7 @@ def parse_plan(text: bytes, *, where: str, beside: Path) -> Plan:
         pin_hsm=pins.hsm,
         key_purpose=purpose,
         key_profile=read_profile(found.get("key", {}).get("profile"), where),
-        keys=read_keys(found.get("keys", {}), where, purpose),
+        keys=keys,
         validity_days=certificate.days("validity_days"),
         enclave=None if source == "sample" else beside / Path(source).expanduser(),
         enclave_uuid=UUID(uuid) if uuid else None,

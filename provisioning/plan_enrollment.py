@@ -5,13 +5,14 @@ Each may be left out as a whole; what is there is read as strictly as the rest o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import BadInput, Misuse
 from provisioning.dps_answers import checked_id_scope
 from provisioning.est import PATIENCE
+from provisioning.plan_edge import KEYS, EdgePlan, check_labels, read_edge
 from provisioning.plan_table import Table
 
 STATION = "station"
@@ -31,6 +32,9 @@ class EstPlan:
     """The root, PEM, that certificates must lead to; None: the station's CA."""
     login: tuple[str, Path] | None = None
     """User, and the file with the password (0600)."""
+    identity: tuple[Path, Path] | None = None
+    """The line's own certificate with its issuers, and its key (0600), PEM, for TLS client
+    authentication: the station enrolls for boxes, as a registration authority does."""
     patience: float = PATIENCE
     """Longest Retry-After, in seconds, that a run waits for; beyond, it is parked."""
     renew_days: int = 0
@@ -51,17 +55,13 @@ class DpsPlan:
     """Roots that may vouch for the service, PEM; None: those that the box trusts."""
 
 
-@dataclass(frozen=True, slots=True)
-class EdgePlan:
-    """What IoT Edge is told. ``hostname`` "": the box's registration id."""
-
-    hostname: str = ""
-
-
 def read_enrollment(
-    found: Mapping[str, object], where: str, beside: Path
+    found: Mapping[str, object], where: str, beside: Path, labels: Iterable[str]
 ) -> tuple[EstPlan | None, DpsPlan | None, EdgePlan | None]:
-    """Raises BadInput, naming file, table and key of the first thing that is wrong."""
+    """``labels``: of the keys that the plan makes in the token.
+
+    Raises BadInput, naming file, table and key of the first thing that is wrong.
+    """
     inner = found.get("enrollment", {})
     if not isinstance(inner, dict):
         raise BadInput(where=where, key="enrollment", value=inner, expected="[enrollment.…] tables")
@@ -73,17 +73,18 @@ def read_enrollment(
     dps = _dps(_table(inner, "dps", where), beside) if "dps" in inner else None
     edge = None
     if "iotedge" in found:
-        table = Table(where, "iotedge", found["iotedge"], ("identity", "hostname"))
-        edge = _edge(table)
+        table = Table(where, "iotedge", found["iotedge"], KEYS)
+        edge = read_edge(table, beside)
+        check_labels(table, edge, labels)
         if dps is None:
-            raise table.wrong("identity", "installed", "to stand beside [enrollment.dps]")
+            raise table.wrong("identity", "given", "to stand beside [enrollment.dps]")
     return est, dps, edge
 
 
 _KEYS = {
     "est": (
-        *("server", "label", "trusted", "ca", "user", "password_file", "patience", "profile"),
-        *("renew_days", "proof"),
+        *("server", "label", "trusted", "ca", "user", "password_file", "chain", "key"),
+        *("patience", "profile", "renew_days", "proof"),
     ),
     "dps": ("service", "id_scope", "trusted"),
 }
@@ -107,16 +108,17 @@ def _est(table: Table, beside: Path) -> EstPlan:
     ca = table.file("ca", beside)
     if ca is None:
         raise table.wrong("ca", None, "the root, PEM, that the server's certificates lead to")
-    user, password = table.optional("user", r"[^:\x00-\x1f]+", "a name without a colon"), None
-    password = table.file("password_file", beside)
-    if (user is None) != (password is None):
-        raise table.wrong("password_file", None, "to be given together with user")
+    user, password = table.login(beside)
+    chain, key = table.file("chain", beside), table.file("key", beside)
+    if (chain is None) != (key is None):
+        raise table.wrong("chain" if chain is None else "key", None, "chain and key, or neither")
     return EstPlan(
         server,
         label=table.optional("label", r"[A-Za-z0-9_-]{1,64}", "a label (RFC 7030 3.2.2)") or "",
         trusted=table.file("trusted", beside),
         ca=ca,
         login=(user, password) if user is not None and password is not None else None,
+        identity=(chain, key) if chain is not None and key is not None else None,
         patience=patience,
         renew_days=renew,
         proof=proof,
@@ -136,12 +138,6 @@ def _dps(table: Table, beside: Path) -> DpsPlan:
     except Misuse:
         raise table.wrong("id_scope", scope, "letters and digits, such as 0ne00000000") from None
     return DpsPlan(service.rstrip("/"), scope, table.file("trusted", beside))
-
-
-def _edge(table: Table) -> EdgePlan:
-    table.text("identity", "installed", '"installed", the one way there is')
-    form = r"[a-z0-9]([a-z0-9.-]{0,62}[a-z0-9])?"
-    return EdgePlan(table.optional("hostname", form, "a host name in lower case") or "")
 
 
 def _alone(table: Table, key: str, keys: tuple[str, ...], *, but: tuple[str, ...]) -> None:

@@ -47,6 +47,20 @@ class Table:
         text = self.optional(key, r".+", "the path of a file")
         return None if text is None else beside / Path(text).expanduser()
 
+    def login(self, beside: Path) -> tuple[str | None, Path | None]:
+        """``user`` and ``password_file``: both, or neither."""
+        user = self.optional("user", r"[^:\x00-\x1f]+", "a name without a colon")
+        password = self.file("password_file", beside)
+        if (user is None) != (password is None):
+            raise self.wrong("password_file", None, "to be given together with user")
+        return user, password
+
+    def flag(self, key: str, usual: bool) -> bool:
+        value = self._found.get(key, usual)
+        if not isinstance(value, bool):
+            raise self.wrong(key, value, "true or false")
+        return value
+
     def __contains__(self, key: str) -> bool:
         return key in self._found
 

@@ -24,7 +24,7 @@ from provisioning.local_services import ServiceFiles, listening_at
 from provisioning.plan import Plan
 from provisioning.record import value
 from provisioning.reprove_keys import keys
-from provisioning.steps_edge import EdgeStep, alone_with_its_label, edge_of
+from provisioning.steps_edge import EdgeStep, alone_with_its_label, edge_of, edge_there
 from provisioning.steps_key import known_pins
 from provisioning.steps_tee import AttestStep
 from provisioning.token_state import TokenFlags
@@ -180,7 +180,7 @@ def iotedge(work: Work, by: Deadline) -> str:
     edge, path = edge_of(work), work.box.target.layout.edge_config
     alone_with_its_label(work, by)
     edge.check(by=by)
-    if not edge.there(EdgeStep.config(work, by), by=by):
+    if not edge_there(work, EdgeStep.config(work, by), by):
         raise IntegrityFailure(f"{path} is not what it was made")
     if edge.applied(by=by) is False:
         raise IntegrityFailure(

@@ -89,10 +89,11 @@ class HostBox:
     place: Path
     pins: Path
 
-    def plan(self, enrollment: str) -> Plan:
+    def plan(self, enrollment: str, *, purpose: str = "device-id") -> Plan:
         """The example's first tables, and then these."""
         text = example_plan().partition("\n[enrollment.est]\n")[0] + "\n" + enrollment
         text = text.replace('"generate"', f'"{self.pins}"')
+        text = text.replace('purpose = "device-id"', f'purpose = "{purpose}"')
         return parse_plan(text.encode(), where="plan.toml", beside=self.place)
 
     def run(self, plan: Plan, station: Station, **seconds: float) -> Provisioned:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from provisioning.station import Station
 from provisioning.steps import EffectStep, LookStep
 from provisioning.steps_edge import EdgeStep
 from provisioning.steps_key import KeyStep, TokenStep
-from tests.links.host_box import HostBox, Who, host_box
+from tests.links.est_pki import Pki
+from tests.links.host_box import DEVICE, SERIAL, HostBox, Who, host_box
 from tests.links.sshd import LocalSshd
 from tests.unit.test_iotedge import CONFIG
 
@@ -71,6 +73,58 @@ def with_tool(box: HostBox, tool: Path, script: str) -> Target:
     assert isinstance(box.target.shell, SshShell)
     shell = WithTool(box.target.shell, tool, script)
     return replace(box.target, shell=shell, layout=with_edge(box))
+
+
+BY_EST = """[enrollment.dps]
+service = "https://dps.invalid"
+id_scope = "0ne00ABCDEF"
+[iotedge]
+identity = "est"
+server = "https://est.invalid:8443"
+label = "boxes"
+"""
+
+
+@pytest.mark.parametrize("login", [False, True], ids=["by the installed certificate", "by a login"])
+def test_run_tells_iot_edge_where_to_get_its_certificate_by_est(
+    sshd: LocalSshd, tmp_path: Path, login: bool
+) -> None:
+    (tmp_path / "box").mkdir()
+    pki = Pki.make(tmp_path)
+    password = tmp_path / "password"
+    password.touch(mode=0o600)
+    password.write_text("planted-edge-pwd\n")
+    more = f'user = "edge"\npassword_file = "{password}"\nrotate_key = false\n' if login else ""
+    with host_box(sshd, tmp_path / "box") as box:
+        target = replace(box.target, layout=with_edge(box))
+        trusting = f'{BY_EST}trusted = "{tmp_path / "ca.pem"}"\n{more}'
+        plan = box.plan(trusting, purpose="idevid")
+        runs = [
+            provision(target, plan, Station(tmp_path / "st"), steps=to_the_edge) for _ in range(2)
+        ]
+        roots = box.place / "identity" / "edge-est-roots.pem"
+        found = tomllib.loads(Path(target.layout.edge_config).read_text())
+        trusted = roots.read_text()
+        roots.unlink()
+        again = provision(target, plan, Station(tmp_path / "st"), steps=to_the_edge)
+
+    assert [run.reports[3].outcome for run in (*runs, again)] == [
+        *(Outcome.DONE, Outcome.ALREADY, Outcome.DONE)
+    ]
+    assert trusted == pki.text
+    identity = found["provisioning"]["attestation"]["identity_cert"]
+    assert (identity["method"], identity["common_name"]) == ("est", DEVICE)
+    est = found["cert_issuance"]["est"]
+    assert est["urls"] == {"default": "https://est.invalid:8443/.well-known/est/boxes"}
+    assert est["trusted_certs"] == [f"file://{roots}"]
+    assert est["identity_auto_renew"]["rotate_key"] is not login
+    if login:
+        assert est["auth"] == {"username": "edge", "password": "planted-edge-pwd"}
+        journal = (Station(tmp_path / "st").records(SERIAL) / "journal.jsonl").read_text()
+        assert "planted-edge-pwd" not in journal + str(again.work.facts)
+    else:
+        assert est["auth"]["bootstrap_identity_cert"] == f"file://{box.chain}"
+        assert "object=idevid" in est["auth"]["bootstrap_identity_pk"]
 
 
 def test_file_is_put_there_for_its_owner_alone_and_once(

@@ -8,11 +8,21 @@ import pytest
 
 from harness.errors import BadInput
 from provisioning.plan import Plan, example_plan, parse_plan
+from provisioning.plan_edge import EdgeEst
 
 BESIDE = Path("/factory")
 FIRST = example_plan().partition("\n[enrollment.est]\n")[0] + "\n"
 EST = '[enrollment.est]\nserver = "https://est.example.com:8443"\nca = "root.pem"\n'
 DPS = '[enrollment.dps]\nservice = "https://dps.example.com/"\nid_scope = "0ne00ABCDEF"\n'
+
+
+EDGE = '[iotedge]\nidentity = "est"\nserver = "https://est.example.com:8443"\n'
+
+
+def parsed_as_idevid(tables: str) -> Plan:
+    """With a device key of another purpose than the example's."""
+    first = FIRST.replace('purpose = "device-id"', 'purpose = "idevid"')
+    return parse_plan((first + tables).encode(), where="my.toml", beside=BESIDE)
 
 
 def parsed(tables: str) -> Plan:
@@ -45,6 +55,48 @@ def test_paths_are_relative_to_the_plan() -> None:
     assert (plan.dps.service, plan.dps.id_scope) == ("https://dps.example.com", "0ne00ABCDEF")
 
 
+def test_line_may_have_a_certificate_of_its_own_for_the_est_server() -> None:
+    plan = parsed(EST + 'chain = "line.pem"\nkey = "line.key"\n')
+
+    assert plan.est is not None
+    assert plan.est.identity == (BESIDE / "line.pem", BESIDE / "line.key")
+
+
+def test_iot_edge_may_get_its_certificate_by_est() -> None:
+    plan = parsed_as_idevid(DPS + EDGE + 'label = "boxes"\ntrusted = "tls.pem"\n')
+
+    assert plan.edge is not None
+    assert plan.edge.est == EdgeEst(
+        "https://est.example.com:8443", label="boxes", trusted=BESIDE / "tls.pem"
+    )
+    assert plan.edge.est.url == "https://est.example.com:8443/.well-known/est/boxes"
+
+
+def test_iot_edge_may_get_it_by_a_login_and_keep_its_key() -> None:
+    more = 'user = "edge"\npassword_file = "password"\nrotate_key = false\n'
+    plan = parsed_as_idevid(DPS + EDGE + more)
+
+    assert plan.edge is not None
+    assert plan.edge.est is not None
+    assert (plan.edge.est.login, plan.edge.est.rotate_key) == (("edge", BESIDE / "password"), False)
+
+
+@pytest.mark.parametrize(
+    ("line", "label"),
+    [('purpose = "idevid"', "device-id"), ("[keys]", "est-id")],
+    ids=["the device key", "another key"],
+)
+def test_no_key_is_called_as_iot_edge_calls_its_own(line: str, label: str) -> None:
+    """It takes the key of that name for its own instead of making one."""
+    called = f'purpose = "{label}"' if line != "[keys]" else f'[keys]\n{label} = "ec-p256"'
+    text = FIRST.replace('purpose = "device-id"', 'purpose = "idevid"').replace(line, called)
+
+    with pytest.raises(BadInput, match=r"iotedge\.identity") as complaint:
+        parse_plan((text + DPS + EDGE).encode(), where="my.toml", beside=BESIDE)
+
+    assert f"other purposes than {label}" in complaint.value.expected
+
+
 STATION = '[enrollment.est]\nserver = "station"\n'
 
 
@@ -75,6 +127,24 @@ STATION = '[enrollment.est]\nserver = "station"\n'
         ),
         pytest.param('[iotedge]\nidentity = "installed"\n', "iotedge.identity", id="no DPS"),
         pytest.param(DPS + '[iotedge]\nidentity = "x"\n', "iotedge.identity", id="unknown way"),
+        pytest.param(EST + 'chain = "a"\n', "enrollment.est.key", id="chain without its key"),
+        pytest.param(EST + 'key = "a"\n', "enrollment.est.chain", id="key without its chain"),
+        pytest.param(STATION + 'chain = "a"\n', "enrollment.est.chain", id="own chain"),
+        pytest.param(
+            DPS + '[iotedge]\nidentity = "installed"\nserver = "https://x"\n',
+            "iotedge.server",
+            id="server of the installed",
+        ),
+        pytest.param(DPS + '[iotedge]\nidentity = "est"\n', "iotedge.server", id="edge's server"),
+        pytest.param(
+            DPS + '[iotedge]\nidentity = "est"\nserver = "station"\n',
+            "iotedge.server",
+            id="the station for the edge",
+        ),
+        pytest.param(
+            DPS + EDGE + 'user = "a"\n', "iotedge.password_file", id="edge without password"
+        ),
+        pytest.param(DPS + EDGE + "rotate_key = 1\n", "iotedge.rotate_key", id="no flag"),
         pytest.param(
             DPS + '[iotedge]\nidentity = "installed"\nhostname = "A B"\n',
             "iotedge.hostname",

@@ -1,0 +1,90 @@
+"""The table [iotedge] of a plan: what IoT Edge on the box is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from provisioning.plan_table import Table
+
+_EST_KEYS = ("server", "label", "trusted", "user", "password_file", "rotate_key")
+KEYS = ("identity", "hostname", *_EST_KEYS)
+OWN_LABELS = frozenset(
+    {
+        *("aziot_identityd_master_id", "device-id", "device-id-temp"),
+        *("est-id", "est-id-temp", "est-bootstrap-id"),
+    }
+)
+"""What IoT Edge calls keys that it makes in the token when it gets certificates by EST
+(iot-identity-service, aziotctl's golden file dps-x509-pkcs11-est-bootstrap/keyd.toml). It looks a
+key up by its label before it makes one: one of ours by such a name would become its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeEst:
+    """The EST server that IoT Edge itself gets the box's operational certificate from.
+
+    It shows the certificate that was installed, by the key in the token, or the login.
+    """
+
+    server: str
+    label: str = ""
+    trusted: Path | None = None
+    """Roots that may vouch for the server, PEM, put on the box; None: those that the box trusts."""
+    login: tuple[str, Path] | None = None
+    """User, and the file with the password (0600). Both stand in the box's file in clear."""
+    rotate_key: bool = True
+    """Whether each renewal makes a new key."""
+
+    @property
+    def url(self) -> str:
+        """As iot-identity-service wants it: with the path, without the operation."""
+        base = f"{self.server.rstrip('/')}/.well-known/est"
+        return f"{base}/{self.label}" if self.label else base
+
+
+@dataclass(frozen=True, slots=True)
+class EdgePlan:
+    """``hostname`` "": the box's registration id. ``est`` None: the installed certificate."""
+
+    hostname: str = ""
+    est: EdgeEst | None = None
+
+
+def read_edge(table: Table, beside: Path) -> EdgePlan:
+    """Raises BadInput, naming file, table and key of the first thing that is wrong."""
+    way = table.text("identity", "installed|est", '"installed" or "est"')
+    form = r"[a-z0-9]([a-z0-9.-]{0,62}[a-z0-9])?"
+    hostname = table.optional("hostname", form, "a host name in lower case") or ""
+    if way == "est":
+        return EdgePlan(hostname, _est(table, beside))
+    for name in _EST_KEYS:
+        if name in table:
+            raise table.wrong(name, "given", 'absent beside identity = "installed"')
+    return EdgePlan(hostname)
+
+
+def check_labels(table: Table, edge: EdgePlan, labels: Iterable[str]) -> None:
+    """Raises BadInput when one of our keys would have the name of one of IoT Edge's own."""
+    for label in labels:
+        if edge.est is not None and label in OWN_LABELS:
+            raise table.wrong(
+                "identity",
+                "est",
+                f"to stand beside keys of other purposes than {label}: IoT Edge gives its own keys"
+                ' that name and would take this one for its own. purpose = "idevid", say',
+            )
+
+
+def _est(table: Table, beside: Path) -> EdgeEst:
+    address = r"https://[A-Za-z0-9.:\[\]_/-]{1,300}"
+    server = table.text("server", address, "https://host[:port], as the box reaches it")
+    user, password = table.login(beside)
+    return EdgeEst(
+        server,
+        label=table.optional("label", r"[A-Za-z0-9_-]{1,64}", "a label (RFC 7030 3.2.2)") or "",
+        trusted=table.file("trusted", beside),
+        login=(user, password) if user is not None and password is not None else None,
+        rotate_key=table.flag("rotate_key", True),
+    )

@@ -50,14 +50,16 @@ class ServiceRefused(TrustBoxError):
 
 
 class ServiceBusy(LinkError):
-    """The service has no time or is out of order (429, 5xx), and longer so than we may wait.
+    """The service has no time, is out of order (429, 5xx) or wants to be asked again (202), and
+    longer so than we may wait.
 
     ``retry_after`` are the seconds that it asked for; None when it did not say.
     """
 
     def __init__(self, doing: str, http_status: int, retry_after: float | None) -> None:
         said = "" if retry_after is None else f"; it asks to come back in {retry_after:.0f} s"
-        super().__init__(f"{doing}: the service is busy or broken ({http_status}){said}")
+        state = "busy or broken" if http_status >= 400 else "not done with it"
+        super().__init__(f"{doing}: the service is {state} ({http_status}){said}")
         self.doing, self.http_status, self.retry_after = doing, http_status, retry_after
 
 

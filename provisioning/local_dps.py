@@ -27,7 +27,8 @@ from provisioning.local_http import LOOPBACK, Asked, LocalServer, ServerFiles, T
 
 VERSIONS = frozenset({"2019-03-31", "2021-06-01", "2021-10-01", "2025-07-01-preview"})
 HUB = "hub.factory.invalid"
-"""Where every device is assigned to. Nobody can ever have that name (RFC 2606, section 2)."""
+"""Where devices are assigned whose enrollment names no hub. Nobody can ever have that name
+(RFC 2606, section 2)."""
 _DEVICE_PATH = re.compile(r"/([^/]+)/registrations/([^/]+)(/register|/operations/([^/]+))?")
 
 
@@ -99,7 +100,7 @@ class LocalDps(LocalServer):
         return {
             "registrationId": device,
             "createdDateTimeUtc": before.state.get("createdDateTimeUtc") if before else now,
-            "assignedHub": HUB,
+            "assignedHub": (enrollment.body.get("iotHubHostName") if enrollment else None) or HUB,
             "deviceId": chosen,
             "status": "assigned",
             "substatus": "initialAssignment",

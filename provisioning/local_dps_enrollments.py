@@ -7,6 +7,7 @@ import binascii
 import hashlib
 import hmac
 import json
+import re
 import secrets
 import time
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,8 @@ from provisioning.certificates import der
 from provisioning.csr import UNREADABLE
 from provisioning.local_dps_store import DpsStore, Kept
 from provisioning.local_http import Told
+
+_HOST = re.compile(r"[A-Za-z0-9-]{1,63}(\.[A-Za-z0-9-]{1,63}){1,10}")
 
 
 class Enrollments:
@@ -95,6 +98,8 @@ class Enrollments:
             return refused(400, 400001, "no enrollment with an X.509 certificate")
         if given.get(names[1]) != id:
             return refused(400, 400001, "id of body and address differ")
+        if "iotHubHostName" in given and not _is_host(given["iotHubHostName"]):
+            return refused(400, 400001, "iotHubHostName is no host name")
         kept = Kept(id, group, digest(certificate), given, _etag())
         self._store.keep(kept)
         return shown(kept)
@@ -111,6 +116,10 @@ class Enrollments:
         key = base64.b64decode(self._key.reveal())
         wanted = hmac.digest(key, f"{raw}\n{ends}".encode(), hashlib.sha256)
         return hmac.compare_digest(base64.b64encode(wanted).decode(), fields["sig"])
+
+
+def _is_host(name: object) -> bool:
+    return isinstance(name, str) and _HOST.fullmatch(name) is not None
 
 
 def shown(kept: Kept) -> Told:

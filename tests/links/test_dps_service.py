@@ -77,6 +77,29 @@ def test_individual_enrollment_lets_in_one_certificate(
     assert (assigned.device_id, assigned.hub) == ("Chosen-1", HUB)
 
 
+@pytest.mark.parametrize("kind", [Kind.GROUP, Kind.INDIVIDUAL])
+def test_enrollment_chooses_the_hub(
+    server: DpsServer, service: DpsService, by: Deadline, kind: Kind
+) -> None:
+    connector = TlsConnector(server.pki.text, server.pki.identity(DEVICE))
+    id, of = ("line-1", server.pki.root) if kind is Kind.GROUP else (DEVICE, leaf_of(server.pki))
+    service.ensure(kind, id, of, hub="east.azure-devices.net", by=by)
+
+    with DpsDevice(SCOPE, DEVICE, connector, endpoint=server.url) as device:
+        first = device.register(by=by)
+        service.ensure(kind, id, of, hub="west.azure-devices.net", replace=True, by=by)
+        then = device.register(by=by)
+
+    assert (first.hub, then.hub) == ("east.azure-devices.net", "west.azure-devices.net")
+
+
+def test_hub_that_is_no_host_name_is_refused(
+    server: DpsServer, service: DpsService, by: Deadline
+) -> None:
+    with pytest.raises(ServiceRefused, match="iotHubHostName"):
+        service.ensure(Kind.GROUP, "line-1", server.pki.root, hub="east:8883", by=by)
+
+
 def test_disabled_enrollment_lets_nobody_in(
     server: DpsServer, service: DpsService, by: Deadline
 ) -> None:

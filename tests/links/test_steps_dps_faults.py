@@ -151,6 +151,22 @@ ROWS = {
     "poll busy": Row(
         at_poll(429, headers=LATER), ServiceBusy, "come back in", kept=True, registered=True
     ),
+    "assigning, asked again in an hour": Row(
+        None,
+        ServiceBusy,
+        "not done with it.*come back in 3600",
+        kept=True,
+        registered=True,
+        more={"retry_after": "3600"},
+    ),
+    "assigning, asked again in 10^9 s": Row(
+        None,
+        ServiceBusy,
+        "come back in 2592000",  # as long as anybody is believed
+        kept=True,
+        registered=True,
+        more={"retry_after": "1000000000"},
+    ),
     "assigning for ever": Row(
         None,
         DeadlineExpired,
@@ -195,7 +211,7 @@ def test_fault_leaves_no_record_and_a_second_run_completes(line: Line, row: Row)
         assert not (line.records / "record.json").exists()
         assert (line.records / OPERATION).exists() is row.kept
         server.faults.clear()
-        server.outcome, server.polls = {}, 0
+        server.outcome, server.polls, server.retry_after = {}, 0, "0"
         if row.kept:
             kept = json.loads((line.records / OPERATION).read_text())
             known = server.store.registration(DEVICE)

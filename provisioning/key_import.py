@@ -75,10 +75,11 @@ def import_secret(
         else:
             with budget.trying(token, "user"):
                 ta.login(session, Who.USER, pin)
-        if ta.find(session, {Cka.CLASS: _SECRET, Cka.ID: id}):
+        if ta.find(session, {Cka.ID: id}):
             raise Misuse(
-                f"the token {token.label} has a secret key of id {id.hex()} already",
-                hint="Erase it first, or import under another purpose.",
+                f"the token {token.label} has something of id {id.hex()} ({label}) already",
+                hint="Nothing was changed. trustbox keys list shows it; import under another"
+                " purpose, or erase it first.",
             )
         public, private = _wrapping_pair(ta, session)
         judge()

@@ -3,6 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import re
+
+from harness.errors import BadInput
+
+PURPOSE = re.compile(r"[a-z0-9-]{1,32}")
+
+
+def checked_purpose(text: str) -> str:
+    """A purpose as somebody typed it. Raises BadInput for what no key of ours is called.
+
+    A label is no purpose: ``device-id.2`` would be a key of its own.
+    """
+    if not PURPOSE.fullmatch(text):
+        expected = "a purpose: 1 to 32 of a-z, 0-9 and -"
+        raise BadInput(where="the command line", key="PURPOSE", value=text, expected=expected)
+    return text
 
 
 def key_id(serial: str, purpose: str, generation: int = 1) -> bytes:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import BadInput
+from provisioning.key_names import PURPOSE
 from provisioning.token_public import KeyProfile
 from provisioning.token_secrets import SecretProfile
 
@@ -23,8 +23,6 @@ PROFILES: Mapping[str, KeyProfile | SecretProfile] = {
     SecretProfile.AES_256.value: SecretProfile.AES_256,
 }
 """For any other key of the box's."""
-
-_PURPOSE = re.compile(r"[a-z0-9-]{1,32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +77,7 @@ def read_keys(
     """The table [keys], purpose by purpose; ``device`` is the device key's. Raises BadInput."""
     table = _table(found, "keys", where, None)
     for purpose, profile in table.items():
-        if not _PURPOSE.fullmatch(purpose) or purpose == device:
+        if not PURPOSE.fullmatch(purpose) or purpose == device:
             expected = "a purpose: 1 to 32 of a-z, 0-9 and -, not the device key's"
             raise BadInput(where=where, key=f"keys.{purpose}", value=profile, expected=expected)
         if not isinstance(profile, str) or profile not in PROFILES:

@@ -68,8 +68,8 @@ class Token(TokenPins, SecretsAndData):
         A new one is made with the first of ``templates`` that the token takes, and says which.
 
         A public key without its private one is what a power cut in C_GenerateKeyPair leaves: it
-        is removed first. Anything else that is not one whole pair of ``profile`` raises
-        DeviceRefused.
+        is removed first. Anything else that is not one whole pair of ``profile``, and a secret
+        key of this CKA_ID, raises DeviceRefused.
         """
         found = self.find(id, by=by)
         if found is not None:
@@ -78,6 +78,7 @@ class Token(TokenPins, SecretsAndData):
                     f"key {label} in the token is {found.profile.value}, expected {profile.value}"
                 )
             return found, False
+        self._without(id, label, ("secret",), by)
         self.destroy("public", id, by=by)
         used = self._generated(
             lambda template: self._caller.call(

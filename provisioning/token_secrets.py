@@ -81,7 +81,7 @@ class SecretsAndData:
     ) -> tuple[SecretKey, bool]:
         """The secret key of this CKA_ID, generated if there is none; and whether it is new.
 
-        Raises DeviceRefused when there are several.
+        Raises DeviceRefused when there are several, or a pair of this CKA_ID.
         """
         found = self.find_secret(id, by=by)
         if found is not None:
@@ -90,6 +90,7 @@ class SecretsAndData:
                     f"key {label} in the token is {found.profile.value}, expected {profile.value}"
                 )
             return found, False
+        self._without(id, label, ("private", "public"), by)
         used = self._generated(
             lambda template: self._caller.call(
                 "generate_secret", doing=f"generating key {label}", by=by,
@@ -213,6 +214,15 @@ class SecretsAndData:
         ):
             raise BadFrame("the token's list of objects cannot be read")
         return found
+
+    def _without(self, id: bytes, label: str, kinds: Sequence[str], by: Deadline) -> None:
+        """A CKA_ID is one key: raises DeviceRefused where a key of another kind has it."""
+        found = sorted({str(entry["kind"]) for entry in self._listed(id, by)} & set(kinds))
+        if found:
+            raise DeviceRefused(
+                f"key {label} is not made: the token has a {found[0]} key of its id {id.hex()}",
+                hint="Somebody must look: trustbox keys list shows it.",
+            )
 
     @staticmethod
     def _generated(

@@ -192,8 +192,12 @@ class KeySession:
 
     def erase(self, key: KeyPair | SecretKey, *, by: Deadline) -> None:
         """Remove the pair and its certificates. Private first: what is cut short can be resumed."""
+        self.erase_id(key.id, by=by)
+
+    def erase_id(self, id: bytes, *, by: Deadline) -> None:
+        """Remove everything of one CKA_ID, also what is not one whole key."""
         for kind in ("private", "public", "secret", "certificate"):
-            self._opened().destroy(kind, key.id, by=by)
+            self._opened().destroy(kind, id, by=by)
 
     def code(self, *, attest: bool = False, by: Deadline) -> TokenCode:
         """Which code vouches for the keys: the module, and the TA behind it.

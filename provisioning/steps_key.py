@@ -180,6 +180,8 @@ class MoreKeysStep:
 
     def act(self, work: Work, by: Deadline) -> None:
         for purpose, profile in work.plan.keys.items():
+            if self._found(work, purpose, by) is not None:
+                continue
             if isinstance(profile, SecretProfile):
                 work.box.keys.generate_secret(purpose, profile, by=by)
             else:
@@ -190,9 +192,11 @@ class MoreKeysStep:
 
     @staticmethod
     def _found(work: Work, purpose: str, by: Deadline) -> KeyPair | SecretKey | None:
+        """A pair's newest generation: nobody certifies it, and the first may be retired."""
         if isinstance(work.plan.keys[purpose], SecretProfile):
             return work.box.keys.find_secret(purpose, by=by)
-        return work.box.keys.find(purpose, by=by)
+        there = generations(work.box.keys, purpose, by=by)
+        return there[-1].key if there else None
 
     def _proven(self, work: Work, by: Deadline) -> str:
         facts: dict[str, Fact] = {}
@@ -203,7 +207,11 @@ class MoreKeysStep:
                 there = key.profile.value if key else "not there"
                 raise IntegrityFailure(
                     f"key {purpose} of {work.box.target.serial} is {there}, and the plan wants"
-                    f" {profile.value}"
+                    f" {profile.value}",
+                    hint="Write what is there into the plan's [keys], or rotate it: trustbox keys"
+                    f" rotate {purpose} --key-only --profile {profile.value}."
+                    if isinstance(key, KeyPair)
+                    else "",
                 )
             found = work.box.keys.evidence(key, code=code, by=by)
             facts[purpose] = observed(found.to_dict())

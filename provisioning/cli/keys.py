@@ -10,7 +10,7 @@ import typer
 from harness.deadline import Deadline
 from harness.errors import IntegrityFailure
 from harness.target import Target
-from provisioning.cli import keys_certificate, keys_life, keys_pin
+from provisioning.cli import keys_certificate, keys_life, keys_pin, keys_rotate
 from provisioning.cli.keys_options import (
     KEY_SECONDS,
     Chosen,
@@ -126,6 +126,7 @@ def evidence(
             )
 
 
+keys_rotate.register(app)
 keys_life.register(app)
 keys_certificate.register(app)
 

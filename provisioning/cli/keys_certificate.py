@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from harness.deadline import Deadline
-from harness.errors import BadInput, Misuse
+from harness.errors import BadInput
 from provisioning.certificates import check_path
 from provisioning.cli.enroll_options import text_of
 from provisioning.cli.keys_options import (
@@ -24,8 +24,9 @@ from provisioning.cli.keys_options import (
 )
 from provisioning.cli.options import AsJson, Serial, TargetName, TargetsFile
 from provisioning.csr import UNREADABLE
-from provisioning.key_rotation import Generation, generations
-from provisioning.keys import KeySession
+from provisioning.device_key import check_is_device_key
+from provisioning.key_names import checked_purpose
+from provisioning.key_rotation import some_generations
 from provisioning.private_files import write_durably
 
 
@@ -55,11 +56,12 @@ def request(
 
     From the station's CA instead of EST: trustbox ca renew --device TB-… --request box.csr.
     """
+    checked_purpose(purpose)
     chosen = Chosen(target, serial, config, token, pins, state)
     with chosen.box() as box:
         by = Deadline.after(KEY_SECONDS)
         chosen.log_in(box.keys, box.target, by=by)
-        newest = _newest(box.keys, purpose, by)
+        newest = some_generations(box.keys, purpose, by=by)[-1]
         made = x509.load_der_x509_csr(box.identity.request(newest.key, by=by))
         text = made.public_bytes(Encoding.PEM).decode()
         if out is not None:
@@ -96,16 +98,25 @@ def install(
     """Install a certificate for the key's newest generation: in the token, and in the box's file.
 
     It must be for that key and this box, good today, for client authentication, and lead to --root;
-    otherwise nothing is changed. Run trustbox provision afterwards, for the record and for IoT
-    Edge, with a plan whose [enrollment.est] ca is that root.
+    otherwise nothing is changed. PURPOSE is the device key's: a box has one identity. Run trustbox
+    provision afterwards, for the record and for IoT Edge, with a plan whose [enrollment.est] ca is
+    that root.
     """
+    checked_purpose(purpose)
     chosen = Chosen(target, serial, config, token, pins, state)
     leaf, *above = _certificates(chain)
     trusted = _certificates(root)[0]
     with chosen.box() as box:
+        check_is_device_key(
+            chosen.station,
+            box.target.serial,
+            purpose,
+            instead="Nothing was changed. Keep a certificate for another key where the program that"
+            " uses it looks for it.",
+        )
         by = Deadline.after(KEY_SECONDS)
         chosen.log_in(box.keys, box.target, by=by)
-        newest = _newest(box.keys, purpose, by)
+        newest = some_generations(box.keys, purpose, by=by)[-1]
         path = check_path(
             leaf,
             key=newest.key.public_key,
@@ -125,13 +136,6 @@ def install(
             certificate=f"{leaf.serial_number:x}",
             file=box.identity.chain_path,
         )
-
-
-def _newest(keys: KeySession, purpose: str, by: Deadline) -> Generation:
-    found = generations(keys, purpose, by=by)
-    if not found:
-        raise Misuse(f"the token has no key {purpose}", hint="trustbox keys list shows all.")
-    return found[-1]
 
 
 def _certificates(place: Path) -> list[x509.Certificate]:

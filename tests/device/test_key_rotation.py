@@ -67,5 +67,5 @@ def test_third_generation_waits_for_the_first_to_be_retired(
 
 
 def test_key_that_is_not_there_is_not_rotated(held_keys: KeySession, by: Deadline) -> None:
-    with pytest.raises(Misuse, match="no key device to rotate"):
+    with pytest.raises(Misuse, match="no key device"):
         rotate(held_keys, "device", by=by)

@@ -54,6 +54,16 @@ def test_file_without_a_certificate_is_refused_before_a_box_is_switched_on(tmp_p
     assert "switching" not in done.stderr
 
 
+@pytest.mark.parametrize("verb", ["import", "rotate"])
+def test_purpose_that_no_key_has_is_refused_before_a_box_is_switched_on(verb: str) -> None:
+    """``device-id.2`` is a label: as a purpose it would be another key."""
+    done = trustbox("keys", verb, "device-id.2", *(["/nowhere"] if verb == "import" else []))
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "PURPOSE is 'device-id.2', expected a purpose" in done.stderr
+    assert "switching" not in done.stderr
+
+
 def test_factorys_secret_is_made_once_and_told_as_json(tmp_path: Path) -> None:
     told = []
     for _ in range(2):

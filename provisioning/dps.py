@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from urllib.parse import quote
 
 from harness.deadline import Deadline
-from harness.errors import BadFrame, LinkLost
+from harness.errors import BadFrame, DeadlineExpired, LinkLost
 from provisioning.dps_answers import (
     FINAL,
     Assigned,
@@ -124,7 +124,7 @@ class _Registration:
         self._device, self._payload, self._started = device, payload, started
         self._operation = operation
         self._polls = self._failures = self._conflicts = 0
-        self._restarted = False
+        self._restarted = self._assigning = False
 
     @property
     def _doing(self) -> str:
@@ -146,9 +146,13 @@ class _Registration:
 
     def _ask(self, by: Deadline) -> Answer:
         if self._operation:
-            self._polls += 1
             path = f"/operations/{quote(self._operation, safe='')}"
-            return self._device.ask("GET", path, None, by)
+            try:
+                answer = self._device.ask("GET", path, None, by)
+            except DeadlineExpired as late:  # whoever gave up is told of the operation all the same
+                raise DeadlineExpired(self._waiting(), by.seconds) from late
+            self._polls += 1
+            return answer
         body: dict[str, object] = {"registrationId": self._device.registration_id}
         if self._payload is not None:
             body["payload"] = dict(self._payload)
@@ -185,6 +189,7 @@ class _Registration:
             raise BadFrame("the provisioning service is assigning but names no operation")
         if self._operation and progress.operation != self._operation:
             raise BadFrame("the provisioning service answered about another operation")
+        self._assigning = True
         if not self._operation:
             self._operation = progress.operation
             self._started(progress.operation)
@@ -212,6 +217,8 @@ class _Registration:
         name = self._device.registration_id
         if not self._operation:
             return f"the provisioning service to take the registration of {name}"
+        if not self._assigning:
+            return f"the provisioning service to tell of operation {self._operation[:80]} of {name}"
         return (
             f"the provisioning service to assign {name}: it still says assigning after"
             f" {self._polls} polls of operation {self._operation[:80]}"

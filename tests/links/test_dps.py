@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from types import TracebackType
+
 import pytest
 
 from harness.deadline import Deadline
@@ -13,11 +16,16 @@ from harness.errors import (
 from provisioning.dps import DpsDevice
 from provisioning.http_errors import ServiceRefused
 from provisioning.http_tls import TlsConnector
+from provisioning.local_http import Asked, Told
 from tests.links.dps_asking import DEVICE, SCOPE, register
 from tests.links.dps_server import HUB, DpsServer, Fault
 from tests.links.est_pki import Pki
 
 pytestmark = pytest.mark.slow
+
+
+class Enough(Exception):
+    """Ends a registration from ``started``."""
 
 
 @pytest.fixture
@@ -66,17 +74,23 @@ def test_registration_without_retry_after_polls_after_a_while(pki: Pki, by: Dead
 
 def test_operation_is_told_at_once_and_polled_when_given_back(pki: Pki, by: Deadline) -> None:
     told: list[str] = []
+
+    def started(operation: str) -> None:
+        told.append(operation)
+        raise Enough
+
     with DpsServer(pki, polls=-1) as server:
         server.open = True
         connector = TlsConnector(pki.text, pki.identity(DEVICE))
         with DpsDevice(SCOPE, DEVICE, connector, endpoint=server.url) as device:
-            with pytest.raises(DeadlineExpired):
-                device.register(by=Deadline.after(1), started=told.append)
-            server.assigned(DEVICE)
+            with pytest.raises(Enough):
+                device.register(by=by, started=started)
             before = len(server.requests)
+            server.assigned(DEVICE)
             done = device.register(by=by, operation=told[0])
 
     assert done.hub == HUB
+    assert before == 1
     assert [line.split()[0] for line in server.requests[before:]] == ["GET"]
 
 
@@ -85,7 +99,49 @@ def test_assigning_for_ever_ends_with_the_deadline_and_says_so(pki: Pki) -> None
         DpsServer(pki, polls=-1) as server,
         pytest.raises(DeadlineExpired, match=r"still says assigning after \d+ polls of operation"),
     ):
-        register(server, by=Deadline.after(1.5))
+        register(server, by=Deadline.after(3))
+
+
+class Mute(DpsServer):
+    """Leaves polls without an answer, from the one with this number on."""
+
+    def __init__(self, pki: Pki, *, number: int) -> None:
+        super().__init__(pki, polls=-1)
+        self._left, self._ended = number - 1, threading.Event()
+
+    def answer(self, asked: Asked) -> Told:
+        if asked.method == "GET":
+            if not self._left:
+                self._ended.wait(60)
+                return Told(0, cut=True)
+            self._left -= 1
+        return super().answer(asked)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        problem: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._ended.set()
+        super().__exit__(kind, problem, trace)
+
+
+@pytest.mark.parametrize(
+    ("number", "operation", "said"),
+    [
+        (2, "", "still says assigning after 1 polls of operation"),
+        (1, "4.kept", "to tell of operation 4.kept of"),
+    ],
+    ids=["the second", "the first, of an operation given back"],
+)
+def test_poll_that_is_not_answered_ends_with_the_deadline_and_names_the_operation(
+    pki: Pki, number: int, operation: str, said: str
+) -> None:
+    with Mute(pki, number=number) as server, pytest.raises(DeadlineExpired, match=said) as caught:
+        register(server, by=Deadline.after(3), operation=operation)
+
+    assert isinstance(caught.value.__cause__, DeadlineExpired)  # in mid-request, not between two
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def retry_after(value: str, *, now: datetime.datetime | None = None) -> float | 
         return min(float(value[:20]), LONGEST)
     try:
         then = parsedate_to_datetime(value)
-    except (ValueError, TypeError, IndexError):
+    except (ValueError, TypeError, IndexError, OverflowError):  # the last: a zone beyond all zones
         return None
     if then.tzinfo is None:
         then = then.replace(tzinfo=datetime.UTC)

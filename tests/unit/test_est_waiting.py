@@ -24,6 +24,7 @@ NOW = datetime.datetime(2026, 1, 1, 12, 0, tzinfo=datetime.UTC)
         ("Thu, 01 Jan 2026 12:01:00 GMT", 60), ("Thu, 01 Jan 2026 11:00:00 GMT", 0),
         ("Fri, 31 Dec 9999 23:59:59 GMT", LONGEST), ("", None), ("-5", None), ("1.5", None),
         ("soon", None), ("\u0661", None), ("Thu, 99 Jan 2026 12:01:00 GMT", None),
+        ("Thu, 01 Jan 2026 00:00:00 +9999999999999999", None),
     ],
 )  # fmt: skip
 def test_retry_after_is_seconds_a_date_or_nothing(value: str, seconds: float | None) -> None:

@@ -15,10 +15,21 @@ import os
 from itertools import groupby
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 NO_BOX = ("tests/unit/", "tests/links/")
 USUAL_SECONDS = 120.0
 """``timeout`` in pyproject.toml."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure() -> None:
+    """Hypothesis judges what it sees, not how fast a busy machine was: pytest-timeout ends what
+    hangs. Before test modules are imported: their own ``settings`` begin from this profile.
+    """
+    patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.register_profile("suite", patient)
+    settings.load_profile("suite")
 
 
 @pytest.hookimpl(trylast=True)

@@ -84,7 +84,7 @@ class BenchBox:
             self.new_boot_id()
             self.is_on = True
             self.says(BOOT_LOG)
-            self.sshd.reopen(self.port)
+            self.sshd.reopen()
             self.says(b"\r\ntrustbox login: ")
 
     def off(self) -> None:
@@ -92,11 +92,11 @@ class BenchBox:
             if self.is_on:
                 self.is_on = False
                 self.cuts += 1
-                self.sshd.close()
+                self.sshd.shut()
 
     def hang(self) -> None:
         """Still powered; nobody answers on the network."""
-        self.sshd.close()
+        self.sshd.shut()
 
     def _fifo_at(self, name: str) -> int:
         os.mkfifo(self.directory / name)

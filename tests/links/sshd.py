@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.holding import Endpoint
+from tests.links.held_port import held_port
 
 # SHLVL: or bash, taking itself for a login by ssh, runs the developer's ~/.bashrc each time.
 CONFIG = """\
@@ -44,10 +45,12 @@ def make_key(path: Path) -> str:
 
 @dataclass(slots=True)
 class LocalSshd:
-    """Listens from ``open`` to ``close``; ``drop`` breaks every connection without a goodbye."""
+    """Listens from ``open`` to ``close``, save between ``shut`` and ``reopen``: always on one port.
+    ``drop`` breaks every connection without a goodbye."""
 
     directory: Path
     host_key: str = ""
+    _holder: socket.socket | None = None
     _listener: socket.socket | None = None
     _children: list[subprocess.Popen[bytes]] = field(default_factory=list)
     _acceptor: threading.Thread | None = None
@@ -58,11 +61,13 @@ class LocalSshd:
         (self.directory / "config").write_text(CONFIG.format(keys=self.directory))
         if os.geteuid() == 0:  # where sshd locks up its unprivileged half
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
-        self.reopen(0)
+        self._holder = held_port()
+        self.reopen()
 
-    def reopen(self, port: int) -> None:
-        """Listen again after ``close``, with the same keys and settings, on a port of one's own."""
-        self._listener = socket.create_server(("127.0.0.1", port))
+    def reopen(self) -> None:
+        """Listen again after ``shut``, with the same keys and settings, on the same port."""
+        assert self._holder is not None
+        self._listener = socket.create_server(self._holder.getsockname())
         self._acceptor = threading.Thread(target=self._serve, args=(self._listener,), daemon=True)
         self._acceptor.start()
 
@@ -81,7 +86,7 @@ class LocalSshd:
         for child in self._children:
             child.send_signal(signal.SIGSTOP)
         children, self._children = self._children, []
-        self.close()
+        self.shut()
         self._children = children
 
     def drop(self) -> None:
@@ -91,6 +96,14 @@ class LocalSshd:
             child.wait()
 
     def close(self) -> None:
+        """Its port is anybody's from then on. Safe to call twice."""
+        self.shut()
+        holder, self._holder = self._holder, None
+        if holder is not None:
+            holder.close()
+
+    def shut(self) -> None:
+        """Nobody listens, and every connection is broken; the port stays its own."""
         listener, self._listener = self._listener, None
         if listener is not None and self._acceptor is not None:
             listener.shutdown(socket.SHUT_RDWR)

@@ -161,7 +161,7 @@ def test_a_key_that_is_there_is_not_put_there_twice_and_others_stay(lab: Lab, by
 
 def test_an_ssh_that_does_not_answer_is_told_and_hinders_nothing(lab: Lab, by: Deadline) -> None:
     wish = lab.wish()
-    lab.sshd.close()
+    lab.sshd.shut()
 
     done = adopt(wish, ConsoleLogin(), lab.file, by=by)
 

@@ -47,7 +47,7 @@ def test_a_box_that_nobody_found_and_that_is_back_costs_one_rung(
     bench_box.hang()
     with pytest.raises(BoxDied, match="nobody listens"):
         rig.vitals.examine()
-    bench_box.sshd.reopen(bench_box.port)
+    bench_box.sshd.reopen()
 
     assert [(rung.name, rung.worked) for rung in climb(rig)] == [("SSH", True)]
     rig.vitals.check()

@@ -161,8 +161,8 @@ def test_a_plug_that_is_pulled_in_the_last_moment_is_found_at_the_deadline(
 
 def test_a_server_that_is_restarted_is_not_a_dead_box(rig: BenchRig, bench_box: BenchBox) -> None:
     endpoint = rig.endpoint()
-    bench_box.sshd.close()
-    again = threading.Timer(0.2, bench_box.sshd.reopen, args=[bench_box.port])
+    bench_box.sshd.shut()
+    again = threading.Timer(0.2, bench_box.sshd.reopen)
     again.start()
 
     assert not nobody_listens(endpoint, by=soon())
@@ -171,6 +171,7 @@ def test_a_server_that_is_restarted_is_not_a_dead_box(rig: BenchRig, bench_box: 
 
 def test_a_command_that_is_only_slow_is_not_a_dead_box(rig: BenchRig) -> None:
     ssh = SshShell(rig.endpoint, rig.vitals, History())
+    ssh.run("true", by=soon())  # the second is the command's, not the login's
     with pytest.raises(DeadlineExpired):
         ssh.run("sleep", "60", by=Deadline.after(1))
     rig.vitals.check()

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -51,19 +51,24 @@ def serving(state: Path, *words: str) -> Iterator[tuple[subprocess.Popen[bytes],
 
 
 def test_it_serves_until_interrupted_and_then_again_at_the_same_ports(tmp_path: Path) -> None:
+    """Connections that it ends, and we do not, keep the kernel from giving the ports to others."""
     by = Deadline.after(60)
     told = []
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with serving(tmp_path) as (process, said):
-            trusted = Path(said["trusted"]).read_text()
-            with EstClient(said["est"], TlsConnector(trusted)) as client:
-                assert len(client.cacerts(by=by)) == 2
-            process.send_signal(number)
-            _, words = process.communicate(timeout=30)
-            told.append((said["est"], said["dps"]))
-        assert (process.returncode, words) == (0, b"both ended\n")
-        with EstClient(said["est"], TlsConnector(trusted)) as client, pytest.raises(LinkError):
-            client.cacerts(by=by)
+    with ExitStack() as kept:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with serving(tmp_path) as (process, said):
+                trusted = Path(said["trusted"]).read_text()
+                for served in (said["est"], said["dps"]):
+                    keeps = kept.enter_context(closing(Http(served, TlsConnector(trusted))))
+                    keeps.connection(by=by)
+                with EstClient(said["est"], TlsConnector(trusted)) as client:
+                    assert len(client.cacerts(by=by)) == 2
+                process.send_signal(number)
+                _, words = process.communicate(timeout=30)
+                told.append((said["est"], said["dps"]))
+            assert (process.returncode, words) == (0, b"both ended\n")
+            with EstClient(said["est"], TlsConnector(trusted)) as client, pytest.raises(LinkError):
+                client.cacerts(by=by)
 
     assert told[0] == told[1]
 

@@ -28,6 +28,7 @@ from harness.holding import Endpoint
 from harness.ssh import SshShell
 from harness.target import Layout
 from harness.vitals import Vitals
+from tests.links.held_port import held_port
 from tests.links.sshd import LocalSshd, make_key
 from tests.shell_claims import ShellClaims
 
@@ -112,31 +113,21 @@ def test_a_key_file_that_is_none_is_misuse(altered: Altered, by: Deadline) -> No
 
 
 def test_nobody_there_is_unreachable_when_time_is_up(altered: Altered) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-
-        with pytest.raises(Unreachable, match="refused"):
-            altered(port=taken.getsockname()[1]).run("true", by=Deadline.after(0.5))
+    with held_port() as held, pytest.raises(Unreachable, match="refused"):
+        altered(port=held.getsockname()[1]).run("true", by=Deadline.after(0.5))
 
 
 def test_a_server_that_comes_late_is_waited_for(
     sshd: LocalSshd, vitals: Vitals, history: History, by: Deadline
 ) -> None:
-    asked: list[Endpoint] = []
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
-
-    def endpoint() -> Endpoint:
-        asked.append(dataclasses.replace(sshd.endpoint(), port=port))
-        return asked[-1]
-
-    shell = SshShell(endpoint, vitals, history)
-    late = threading.Timer(0.3, forward, [port, sshd.endpoint().port])
-    late.start()
-    assert shell.run("echo", "late", by=by).text == "late"
-    shell.close()
-    late.join()
+    with held_port() as held:
+        port: int = held.getsockname()[1]
+        shell = SshShell(lambda: dataclasses.replace(sshd.endpoint(), port=port), vitals, history)
+        late = threading.Timer(0.3, forward, [port, sshd.endpoint().port])
+        late.start()
+        assert shell.run("echo", "late", by=by).text == "late"
+        shell.close()
+        late.join()
 
 
 def forward(port: int, to: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,8 +77,15 @@ def boot_id(bench: BenchConfig) -> bytes:
 
 
 def asked(bench: BenchConfig, *argv: str, by: Deadline, stdin: bytes = b"") -> bytes:
+    with shell_of(bench) as shell:
+        return shell.run(*argv, by=by, stdin=stdin).stdout
+
+
+@contextmanager
+def shell_of(bench: BenchConfig) -> Iterator[SshShell]:
+    """On a connection of its own, which is made by the first command."""
     shell = SshShell(lambda: bench.endpoint, Vitals(NAME), History())
     try:
-        return shell.run(*argv, by=by, stdin=stdin).stdout
+        yield shell
     finally:
         shell.close()

@@ -82,6 +82,12 @@ def later(value: str) -> Callable[[Pki, x509.Certificate], Line]:
     return lambda pki, leaf: answer(b"", status="202 Accepted", kind="", Retry_After=value)
 
 
+def in_an_hour(pki: Pki, leaf: x509.Certificate) -> Line:
+    """As a date; made when it is answered, however long after the import that is."""
+    then = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=1)
+    return later(format_datetime(then, usegmt=True))(pki, leaf)
+
+
 def drip(pki: Pki, leaf: x509.Certificate) -> Line:
     def slowly(secured: object, request: bytes) -> None:
         secured.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n1")  # type: ignore[attr-defined]
@@ -128,7 +134,6 @@ def another_root(pki: Pki, leaf: x509.Certificate) -> Line:
 HTML = b"<html><body>Welcome</body></html>"
 EMPTY = b"MAsGCSqGSIb3DQEHAg=="
 LIBEST_EMPTY = b"MCUGCSqGSIb3DQEHAqAYMBYCAQExADALBgkqhkiG9w0BBwGgADEA"
-IN_AN_HOUR = format_datetime(NOW + datetime.timedelta(hours=1), usegmt=True)
 
 ROWS = {
     "empty PKCS#7": Row(body(EMPTY), BadFrame, "no certificate"),
@@ -147,7 +152,7 @@ ROWS = {
     "another root": Row(another_root, IntegrityFailure, "path does not verify", received=1),
     "202, an hour": Row(later("3600"), PutOff, "asked again at", phase="parked", parked=True),
     "202, 10^9": Row(later("1000000000"), PutOff, "asked again at", phase="parked", parked=True),
-    "202, a date": Row(later(IN_AN_HOUR), PutOff, "asked again at", phase="parked", parked=True),
+    "202, a date": Row(in_an_hour, PutOff, "asked again at", phase="parked", parked=True),
     "401": Row(status("401 No", WWW_Authenticate="Basic realm=x"), ServiceRefused, "401"),
     "401, proof of possession": Row(status("401 Proof of Possession"), ServiceRefused, "401"),
     "400": Row(status("400 Bad Request"), ServiceRefused, "400"),

@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
-import sqlite3
 import subprocess
-import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -24,29 +21,29 @@ from harness.errors import IntegrityFailure, Misuse, TokenRefused
 from harness.secret import Secret
 from harness.target import Target
 from harness.wire import TRAFFIC
-from provisioning.cli import main
-from provisioning.device_id import PKCS11_TA
-from provisioning.enclave_format import Algorithm
-from provisioning.enclave_image import parse
-from provisioning.enclave_make import resigned_ta
-from provisioning.iotedge import CONFIG_PATH
 from provisioning.local_dps import HUB
 from provisioning.plan import Plan
 from provisioning.record import load, value
 from provisioning.reprove import Reproof, Verdict, reprove
 from provisioning.reprove_checks import attestation, enclave, key, key_proof, pin_counters
 from provisioning.run import Outcome, Provisioned, provision
-from provisioning.sample_enclave import SAMPLE
 from provisioning.station import Station
 from provisioning.steps import LookStep
 from provisioning.steps_box import ReachStep
 from provisioning.steps_tee import AttestStep
 from provisioning.trustbox import TrustBox
 from provisioning.verdict import ZERO_HUK_UUID
-from provisioning.work import Work
-from tests.device.enclaves import box_signer, put
 from tests.device.provisioned import SO, USER, Watched, provision_watched
 from tests.device.run_needs import A_RUN_NEEDS
+from tests.device.spoiling import (
+    Checked,
+    another_token_ta,
+    files_of,
+    put_back,
+    secrets_of,
+    spoilt,
+)
+from tests.typed import Said, typed
 
 pytestmark = [
     A_RUN_NEEDS,
@@ -141,18 +138,7 @@ def test_secrets_are_in_no_record_log_report_error_or_command_line(done: Watched
             assert form not in done.written + text + done.seen.all
 
 
-def secrets_of(station: Station) -> set[bytes]:
-    """What this station made and keeps in files of its own."""
-    services = station.state / "services"
-    found = {(services / name).read_bytes().strip() for name in ("est-login", "dps-key")}
-    for token in ("hsm", "hsm-root"):
-        text = tomllib.loads((station.state / token / "pins.toml").read_text())
-        found |= {pin.encode() for pin in text.values()}
-    return found
-
-
-Verifying = Callable[..., tuple[int, str, str]]
-"""Status, stdout and stderr of ``trustbox verify`` with these options, of the box of this file."""
+Verifying = Callable[..., Said]
 
 
 @pytest.fixture
@@ -162,32 +148,16 @@ def trustbox_verify(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Verifying:
-    """The command as it is typed, but that the box which it names is open already."""
+    """``trustbox verify`` of this box as it is typed, with more options; it is open already."""
 
     @contextmanager
     def already_open(*_: object, **__: object) -> Iterator[Target]:
         yield module_box.target
 
-    def verify(*options: str) -> tuple[int, str, str]:
-        where = ("--target", module_box.target.name, "--state", str(done.station.state))
-        words = ("trustbox", "verify", module_box.target.serial, *where, *options)
-        monkeypatch.setattr("sys.argv", list(words))
-        monkeypatch.setattr("provisioning.cli.verify.opened", already_open)
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            main()
-        said = capsys.readouterr()
-        assert isinstance(ended.value.code, int)
-        return ended.value.code, said.out, said.err
-
-    return verify
-
-
-def files_of(box: TrustBox) -> str:
-    """Digests of what a check could change: settings, certificates, enclaves, programs left."""
-    directories = ("/etc", "/usr/lib/optee_armtz", "/root", "/var/lib/optee-client")
-    script = 'find "$@" -type f -not -path "*/tee/*" -exec sha256sum {} + ; ls -A /run /tmp'
-    return box.target.shell.run("sh", "-c", script, "sh", *directories, by=Deadline.after(60)).text
+    monkeypatch.setattr("provisioning.cli.verify.opened", already_open)
+    where = ("--target", module_box.target.name, "--state", str(done.station.state))
+    words = ("verify", module_box.target.serial, *where)
+    return lambda *options: typed(monkeypatch, capsys, *words, *options)
 
 
 @pytest.mark.needs(Capability.POWER)
@@ -196,15 +166,15 @@ def test_every_claim_of_the_record_is_proved_again_after_a_power_cut(
 ) -> None:
     before = files_of(module_box)
 
-    status, out, err = trustbox_verify("--json")
+    said = trustbox_verify("--json")
 
-    told = json.loads(out)
+    told = json.loads(said.out)
     assert {one["name"]: one["verdict"] for one in told["checks"]} == dict.fromkeys(
         ("reboot", *ALL), "ok"
     )
-    assert (status, told["ok"], told["exit_status"], told["rebooted"]) == (0, True, 0, True)
+    assert (said.status, told["ok"], told["exit_status"], told["rebooted"]) == (0, True, 0, True)
     assert told["serial"] == module_box.target.serial
-    assert all(name in err for name in ALL)  # for people, while it runs
+    assert all(name in said.err for name in ALL)  # for people, while it runs
     assert files_of(module_box) == before
 
 
@@ -217,7 +187,7 @@ def test_each_claim_that_is_not_so_is_named_and_the_others_still_hold(
         spoilt_proof = reprove(target, done.station, reboot=False)
         with TrustBox(target) as fresh, pytest.raises(TokenRefused):
             fresh.keys.login(done.plan.token_label, Secret(b"not-the-pin"), by=Deadline.after(30))
-        status, out, _ = trustbox_verify("--no-reboot")
+        tried = trustbox_verify("--no-reboot")
 
     wrong = ("key-proof", "path", "registration", "iotedge", "enclave")
     assert verdicts(spoilt_proof) == {
@@ -226,39 +196,9 @@ def test_each_claim_that_is_not_so_is_named_and_the_others_still_hold(
         "attestation": Verdict.NOT_CHECKED,
     }
     assert (spoilt_proof.ok, spoilt_proof.exit_status) == (False, 7)
-    assert status == 7
-    assert "Not as the record says: pin-counters, enclave.\nNot looked at: key, key-proof," in out
-
-
-@contextmanager
-def put_back(station: Station, aside: Path) -> Iterator[None]:
-    """What the station keeps is afterwards what it was."""
-    shutil.copytree(station.state, aside / "state", symlinks=True)
-    yield
-    shutil.rmtree(station.state)
-    shutil.move(aside / "state", station.state)
-
-
-@contextmanager
-def spoilt(box: TrustBox, done: Watched) -> Iterator[None]:
-    """Certificate revoked, registration deleted, settings readable, enclave and PKCS#11 module
-    changed. The box is mended in the end, and a right PIN makes it forget the wrong one."""
-    shell, by = box.target.shell, Deadline.after(60)
-    changed = (box.enclave.path(SAMPLE), box.target.layout.pkcs11_module)
-    assert done.run.work.chain is not None
-    with done.station.authority(by=by) as ca:
-        ca.revoke(done.run.work.chain[0].serial_number, "keyCompromise", by=by)
-    with sqlite3.connect(done.station.state / "services" / "dps.sqlite") as service:
-        service.execute("DELETE FROM registration")
-    shell.run("chmod", "644", CONFIG_PATH, by=by)
-    for file in changed:
-        shell.run("sh", "-c", 'printf x >>"$1"', "sh", file, by=by)
-    yield
-    by = Deadline.after(60)
-    shell.run("truncate", "-s", "-1", "--", *changed, by=by)
-    shell.run("chmod", "600", CONFIG_PATH, by=by)
-    with TrustBox(box.target) as fresh:
-        fresh.keys.login(done.plan.token_label, Secret(USER.encode()), by=by)
+    assert tried.status == 7
+    wrong_now = "Not as the record says: pin-counters, enclave.\nNot looked at: key, key-proof,"
+    assert wrong_now in tried.out
 
 
 def test_another_pkcs11_ta_is_noticed_and_only_taken_when_the_plan_names_it(
@@ -286,33 +226,6 @@ def test_another_pkcs11_ta_is_noticed_and_only_taken_when_the_plan_names_it(
     # The plan's is taken by the run, and is still not the one of the record that is verified.
     assert f"PKCS#11 TA is {new}, and the record has {old}" in updated
     assert (done.run.directory / "record.json").read_bytes() == record
-
-
-class Checked:
-    """A check of ``trustbox verify`` as a step of a run."""
-
-    doing, seconds = "checking", 60.0
-
-    def __init__(self, check: Callable[[Work, Deadline], str]) -> None:
-        self._check, self.name = check, check.__name__
-
-    def look(self, work: Work, by: Deadline) -> str:
-        return self._check(work, by)
-
-
-@contextmanager
-def another_token_ta(box: TrustBox) -> Iterator[str]:
-    """The PKCS#11 TA's own ELF and version, signed by the box's key in another scheme; its header
-    digest. No version that would keep the first one out afterwards."""
-    target, by = box.target, Deadline.after(60)
-    path = box.enclave.path(PKCS11_TA)
-    kept = target.shell.read(path, by=by)
-    other = resigned_ta(kept, signer=box_signer(target), algorithm=Algorithm.PKCS1, by=by)
-    put(target, PKCS11_TA, other, by)
-    try:
-        yield parse(other).digest.hex()
-    finally:
-        put(target, PKCS11_TA, kept, Deadline.after(60))
 
 
 def test_box_without_a_record_is_not_proved(module_box: TrustBox, tmp_path: Path) -> None:

@@ -105,6 +105,8 @@ class KeySession:
             )
         token = self._opened()
         mine = token.initialise_again(label, so_pin=so_pin, serial=serial, by=by)
+        if self._budget:
+            self._budget.forget(mine, "user")  # wrong ones were of a PIN that is no more
         return token.initialise(label, so_pin=so_pin, user_pin=user_pin, serial=mine.serial, by=by)
 
     def logout(self, *, by: Deadline) -> None:

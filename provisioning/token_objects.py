@@ -51,6 +51,7 @@ class ObjectCalls:
             "forge_local": self.forge_local,
             "store_data": self.store_data,
             "data": self.data,
+            "data_listed": self.data_listed,
             "destroy_data": self.destroy_data,
         }
 
@@ -172,6 +173,14 @@ class ObjectCalls:
         if len(found) > 1:
             raise pkcs11.MultipleObjectsReturned
         return bytes(found[0][Attribute.VALUE]) if found else None
+
+    def data_listed(self) -> list[dict[str, object]]:
+        """Label and octets of every data object that is ours."""
+        ours = {Attribute.CLASS: ObjectClass.DATA, Attribute.APPLICATION: APPLICATION}
+        return [
+            {"label": str(item[Attribute.LABEL]), "octets": len(bytes(item[Attribute.VALUE]))}
+            for item in self._objects(ours)
+        ]
 
     def destroy_data(self, label: str) -> int:
         found = self._data(label)

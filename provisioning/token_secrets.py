@@ -191,6 +191,20 @@ class SecretsAndData:
             raise BadFrame("the token's data object cannot be read")
         return found
 
+    def data_listed(self, *, by: Deadline) -> tuple[tuple[str, int], ...]:
+        """Label and octets of each of our data objects, sorted; one label twice where a power cut
+        came between a new one and the end of the old (``store_data`` mends it).
+        """
+        answer = self._caller.call("data_listed", doing="looking for data in the token", by=by)
+        found = []
+        for entry in answer if isinstance(answer, list) else [None]:
+            match entry:
+                case {"label": str(label), "octets": int(octets)} if len(label) <= LARGEST_DATA:
+                    found.append((label, octets))
+                case _:
+                    raise BadFrame("the token's list of data objects cannot be read")
+        return tuple(sorted(found))
+
     def destroy_data(self, label: str, *, by: Deadline) -> int:
         """Remove our data object of this label; how many there were."""
         found = self._caller.call("destroy_data", doing=f"erasing {label}", by=by, label=label)

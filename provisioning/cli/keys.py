@@ -10,7 +10,14 @@ import typer
 from harness.deadline import Deadline
 from harness.errors import IntegrityFailure
 from harness.target import Target
-from provisioning.cli import keys_certificate, keys_life, keys_pin, keys_rotate
+from provisioning.cli import (
+    keys_certificate,
+    keys_data,
+    keys_life,
+    keys_pin,
+    keys_rotate,
+    keys_wipe,
+)
 from provisioning.cli.keys_options import (
     KEY_SECONDS,
     Chosen,
@@ -30,6 +37,7 @@ from provisioning.token_state import TokenState
 
 app = typer.Typer(help="Keys in a box's token: list, prove, rotate, PINs.", no_args_is_help=True)
 app.add_typer(keys_pin.app, name="pin", no_args_is_help=True)
+app.add_typer(keys_data.app, name="data", no_args_is_help=True)
 
 
 @app.command("list")
@@ -127,6 +135,7 @@ def evidence(
 
 
 keys_rotate.register(app)
+app.command()(keys_wipe.wipe)
 keys_life.register(app)
 keys_certificate.register(app)
 

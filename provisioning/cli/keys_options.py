@@ -50,6 +50,15 @@ def tell(as_json: bool, said: str, **facts: object) -> None:
         to_stderr(said)
 
 
+def permitted_to(do: str, target: Target) -> None:
+    """Raises Misuse where nobody permitted, for this very box, what cannot be undone."""
+    if not target.lasting:
+        raise Misuse(
+            f"{do} of {target.serial} cannot be undone",
+            hint=f"Permit it with --lasting {target.serial}.",
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Chosen:
     """What the options say: which box, which of its tokens, and where its PINs are."""

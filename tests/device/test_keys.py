@@ -165,6 +165,7 @@ def test_data_object_is_replaced_and_erased(held_keys: KeySession, by: Deadline)
     held_keys.token.store_data("batch", b"second", by=by)
 
     assert held_keys.token.data("batch", by=by) == b"second"
+    assert held_keys.token.data_listed(by=by) == (("batch", 6),)
     assert held_keys.token.destroy_data("batch", by=by) == 1
     assert held_keys.token.data("batch", by=by) is None
 

@@ -1,0 +1,111 @@
+"""``trustbox keys wipe``: a token initialised again, which erases everything in it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Annotated
+
+import typer
+
+from harness.deadline import Deadline
+from harness.errors import Misuse
+from harness.target import Target
+from provisioning.cli.keys_options import (
+    KEY_SECONDS,
+    Chosen,
+    PinsFile,
+    StateDirectory,
+    TokenLabel,
+    permitted_to,
+    tell,
+)
+from provisioning.cli.options import AsJson, Lasting, Serial, TargetName, TargetsFile, to_stderr
+from provisioning.keys import KeySession
+from provisioning.pins import Pins
+from provisioning.token_state import TokenFlags, TokenState
+
+_NOT_LOOKED_INTO = (
+    TokenFlags.USER_PIN_COUNT_LOW | TokenFlags.USER_PIN_FINAL_TRY | TokenFlags.USER_PIN_LOCKED
+)
+
+
+def wipe(
+    target: TargetName = "emulator",
+    serial: Serial = None,
+    lasting: Lasting = None,
+    config: TargetsFile = None,
+    token: TokenLabel = None,
+    token_serial: Annotated[
+        str | None, typer.Option(help="Its serial number (keys list), where two bear one label.")
+    ] = None,
+    pins: PinsFile = None,
+    state: StateDirectory = None,
+    as_json: AsJson = False,
+) -> None:
+    """Initialise a token again: all keys, certificates and data in it are lost. Needs --lasting.
+
+    \b
+    trustbox keys wipe --token trustbox --serial TB-0042 --target bench-07 --lasting TB-0042
+
+    Says first what is in it. Label and PINs stay: it uses the SO PIN that is known here, never when
+    one of its tries is left, and sets the user PIN that is known here, also where that was locked.
+    Cut short, run the same again. Then revoke the certificates of the lost keys (trustbox ca show
+    --device, trustbox ca revoke), and trustbox provision makes new ones.
+    """
+    chosen = Chosen(target, serial, config, token, pins, state, lasting)
+    with chosen.box() as box:
+        by = Deadline.after(KEY_SECONDS)
+        meant = _meant(chosen, box.keys, box.target, token_serial, by)
+        permitted_to(f"wiping the token {meant.label}", box.target)
+        known = chosen.known(box.target, meant)
+        if known is None:
+            raise Misuse(
+                f"this station has no PINs for the token {meant.label} of {box.target.serial}",
+                hint="Name the file with its PINs: --pins FILE (so_pin and user_pin, mode 0600).",
+            )
+        to_stderr(f"{meant.label}: what is in it will be lost: {_held(box.keys, meant, known, by)}")
+        to_stderr(f"{meant.label}: initialising it again")
+        again = box.keys.wipe(
+            meant.label, so_pin=known.so, user_pin=known.user, serial=meant.serial, by=by
+        )
+        tell(
+            as_json,
+            f"{again.label} of {box.target.serial} is empty, with the PINs that it had. Run"
+            " trustbox provision for new keys, and revoke the certificates of the old ones.",
+            serial=box.target.serial,
+            token=again.label,
+            token_serial=again.serial,
+            slot=again.slot,
+            wiped=True,
+        )
+
+
+def _meant(
+    chosen: Chosen, keys: KeySession, target: Target, serial: str | None, by: Deadline
+) -> TokenState:  # fmt: skip
+    """By label and serial number; Misuse unless that is one."""
+    if serial is None:
+        return chosen.find(keys, target, by=by)
+    there = [one for one in keys.tokens(by=by) if one.initialised]
+    meant = [one for one in there if one.serial == serial and chosen.token in (None, one.label)]
+    if len(meant) != 1:
+        shown = ", ".join(f"{one.label!r} (serial {one.serial})" for one in there) or "none"
+        raise Misuse(
+            f"{len(meant)} tokens of {target.serial} have the serial number {serial}"
+            f"{f' and the label {chosen.token}' if chosen.token else ''}; there are: {shown}"
+        )
+    return meant[0]
+
+
+def _held(keys: KeySession, token: TokenState, known: Pins, by: Deadline) -> str:
+    """In words. A user PIN that may be wrong is not tried for it."""
+    if not token.has_user_pin or token.flags & _NOT_LOOKED_INTO:
+        return "not looked at, as no user PIN is set or wrong ones were tried"
+    keys.login(token.label, known.user, serial=token.serial, by=by)
+    found = keys.token.objects(by=by)
+    keys.logout(by=by)
+    kinds = Counter("data" if kind == "other" else f"{kind} key" for kind, _, _ in found)
+    names = sorted({label for _, label, _ in found if label})
+    said = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+    said = said.replace("certificate key", "certificate")
+    return f"{said} ({', '.join(names)})" if names else said or "nothing"

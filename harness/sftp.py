@@ -122,8 +122,8 @@ class SftpFiles:
                 self.close()
                 raise lost(self._vitals, doing, problem) from problem
             raise DeviceRefused(f"{doing}: the box says '{problem}'") from problem
-        except DeadlineExpired:
-            self.close()
+        except (DeadlineExpired, KeyboardInterrupt):
+            self.close()  # a part of an answer may have been read
             raise
         finally:
             self._lock.release()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -14,7 +14,7 @@ from harness.errors import BadInput, DeviceRefused, IntegrityFailure, TrustBoxEr
 from harness.part_file import clear_parts
 from harness.target import Target
 from harness.tee import TeeClient, TeeSession
-from provisioning.enclave_format import RSAPublicKey, take_apart
+from provisioning.enclave_format import HEADERS, RSAPublicKey, take_apart
 from provisioning.enclave_image import EnclaveImage, parse, parse_headers
 from provisioning.enclave_verify import signer_of
 
@@ -22,22 +22,26 @@ MOST_ENCLAVES = 500
 """Files that ``installed`` looks at; a box has some dozens."""
 
 # One command for all files, because each command costs a round trip. Prints "<name> <size> <hex>"
-# per file, and skips names that could forge such a line.
+# per file, and skips names that could forge such a line. $2 bytes of a file have all its headers,
+# unless it begins with a subkey (magic and type 3): then $3 bytes have.
 _LIST = """
 cd -- "$1" || exit 1
 for f in *.ta; do
   case $f in *[!0-9a-f.t-]*) continue ;; esac
   [ -f "$f" ] || continue
-  printf '%s %s ' "$f" "$(wc -c < "$f")"
-  head -c "$2" "$f" | od -An -v -tx1 | tr -d ' \\n'
-  echo
+  head=$(head -c "$2" "$f" | od -An -v -tx1 | tr -d ' \\n')
+  case $head in
+    4853544f03000000*) head=$(head -c "$3" "$f" | od -An -v -tx1 | tr -d ' \\n') ;;
+  esac
+  printf '%s %s %s\\n' "$f" "$(wc -c < "$f")" "$head"
 done
 """
 _LINE = re.compile(
     r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.ta ([0-9]{1,10}) ((?:[0-9a-f]{2})*)", re.A
 )
-_HEAD = 4096
-"""Bytes of each file that are fetched: headers without subkeys take at most 612."""
+_HEAD = 1024
+"""Bytes of each file that are fetched at first: headers without subkeys take at most 612."""
+_RESTORING_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,24 +101,48 @@ class EnclaveSession:
     def install_proven(self, uuid: UUID, data: bytes, *, by: Deadline) -> EnclaveImage:
         """Install it and open it once, so that the box's TEE itself has said yes to it.
 
-        If the TEE refuses (TeeRefused), or anything else fails, the file is as it was before. The
-        TEE remembers a version that it has loaded: there is no way back below it.
+        If the TEE refuses (TeeRefused), or anything else fails, time or Ctrl-C included, the file
+        is as it was before; where that cannot be done, the error's hint says so (after Ctrl-C it is
+        an IntegrityFailure). A file in its place that cannot be read is left alone: DeviceRefused.
+        The TEE remembers a version that it has loaded: there is no way back below it.
         """
-        path, before = self.path(uuid), None
-        with suppress(DeviceRefused):
-            before = self._target.shell.read(path, by=by)
+        path = self.path(uuid)
+        before = self._what_is_there(path, by)
         try:
             image = self.install(uuid, data, by=by)
             with self.open(uuid, by=by):
                 return image
-        except TrustBoxError:
-            # On the way out of another error, which must be the one that is seen.
-            with suppress(TrustBoxError):
-                if before is None:
-                    self._target.shell.run("sh", "-c", 'rm -f -- "$1" && sync', "sh", path, by=by)
-                else:
-                    self._target.shell.write(path, before, by=by, mode=0o444)
+        except BaseException as error:
+            self._put_back(path, before, after=error)
             raise
+
+    def _what_is_there(self, path: str, by: Deadline) -> bytes | None:
+        """None only where there is nothing: what cannot be read could not be put back either."""
+        try:
+            return self._target.shell.read(path, by=by)
+        except DeviceRefused:
+            there = '[ -e "$1" ] || [ -L "$1" ]'
+            found = self._target.shell.run("sh", "-c", there, "sh", path, by=by, check=False)
+            if found.status != 1:
+                raise
+            return None
+
+    def _put_back(self, path: str, before: bytes | None, *, after: BaseException) -> None:
+        """On the way out of ``after``, which is the error that is to be seen, and whose deadline
+        may be over."""
+        by = Deadline.after(_RESTORING_SECONDS)
+        try:
+            if before is None:
+                self._target.shell.run("sh", "-c", 'rm -f -- "$1" && sync', "sh", path, by=by)
+            else:
+                self._target.shell.write(path, before, by=by, mode=0o444)
+        except TrustBoxError as problem:
+            told = (
+                f"What was before in {path} could not be put back ({problem.message}): look there"
+            )
+            if not isinstance(after, TrustBoxError):
+                raise IntegrityFailure(told) from after
+            after.hint = f"{after.hint} {told}.".lstrip()
 
     def installed(
         self, *, signers: Mapping[str, RSAPublicKey] | None = None, by: Deadline
@@ -124,7 +152,8 @@ class EnclaveSession:
         ``signers``: keys by name, to tell whose signature a file bears (its contents unseen).
         """
         done = self._target.shell.run(
-            "sh", "-c", _LIST, "sh", self._target.layout.ta_directory, str(_HEAD), by=by
+            *("sh", "-c", _LIST, "sh", self._target.layout.ta_directory, str(_HEAD), str(HEADERS)),
+            by=by,
         )
         lines = done.stdout.decode("ascii", errors="replace").splitlines()
         if len(lines) > MOST_ENCLAVES:

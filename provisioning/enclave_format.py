@@ -35,8 +35,13 @@ LARGEST = 16 << 20
 """Bytes; a TA must fit into the TEE's memory many times over before this."""
 DEEPEST = 8
 """Subkeys that may stand in front of a TA."""
-HEADERS = 16 << 10
-"""Bytes: the headers of any TA this module accepts fit into the first so many."""
+HEADERS = 24 << 10
+"""Bytes: the headers of any TA this module accepts fit into the first so many, and those of DEEPEST
+subkeys of MOST_BITS with names of MOST_NAME do."""
+LEAST_BITS, MOST_BITS = 2048, 4096
+"""RSA keys that OP-TEE takes: shorter ones are refused from 4.10 on (core/crypto/signed_hdr.c)."""
+MOST_NAME = 1024
+"""Bytes of a name below a subkey."""
 HASH_SIZE = 32
 AES_GCM = 0x40000810
 IV_SIZE, TAG_SIZE = 12, 16
@@ -152,6 +157,8 @@ def take_apart(head: bytes, *, size: int, bare: bool = True, where: str = "encla
         count = len(subkeys) + 1
         reader.want("number of subkeys", count, count <= DEEPEST, f"at most {DEEPEST}")
         subkeys.append(_subkey(reader, signed, size))
+        fits = reader.at <= HEADERS
+        reader.want("subkeys' size", reader.at, fits, f"at most {HEADERS} bytes in all")
     return TaFile(tuple(subkeys), None, size)
 
 
@@ -196,7 +203,8 @@ def _subkey(reader: Reader, signed: Signed, size: int) -> Subkey:
     reader.want("subkey size", img_size, right, "a public key's size")
     body = reader.take(img_size, "subkey")
     octets, name_size, version, max_depth, algorithm, count = SUBKEY.unpack_from(body)
-    reader.want("subkey name size", name_size, name_size <= 1024, "at most 1024")
+    right = name_size <= MOST_NAME
+    reader.want("subkey name size", name_size, right, f"at most {MOST_NAME}")
     reader.want("subkey algorithm", algorithm, algorithm in _ALGORITHMS, "RSA with SHA-256")
     reader.want("number of subkey attributes", count, count == 2, "2, modulus and exponent")
     numbers = {}
@@ -209,6 +217,9 @@ def _subkey(reader: Reader, signed: Signed, size: int) -> Subkey:
         reader.want("subkey attribute's place", begin, inside, "inside of the subkey")
         numbers[kind] = int.from_bytes(body[begin : begin + length], "big")
     reader.want("subkey attributes", len(numbers), len(numbers) == 2, "modulus and exponent")
+    bits = numbers[MODULUS].bit_length()
+    right = LEAST_BITS <= bits <= MOST_BITS
+    reader.want("subkey modulus", f"{bits} bits", right, f"{LEAST_BITS} to {MOST_BITS} bits")
     try:
         key = rsa.RSAPublicNumbers(numbers[EXPONENT], numbers[MODULUS]).public_key()
     except ValueError:

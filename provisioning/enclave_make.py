@@ -26,6 +26,7 @@ from provisioning.enclave_format import (
     LARGEST,
     MAGIC,
     MODULUS,
+    MOST_NAME,
     SHDR,
     SUBKEY,
     TA,
@@ -37,7 +38,7 @@ from provisioning.enclave_format import (
     TaFile,
     take_apart,
 )
-from provisioning.enclave_signer import TaSigner
+from provisioning.enclave_signer import TaSigner, long_enough
 
 MOST_U32 = (1 << 32) - 1
 
@@ -176,17 +177,33 @@ def signed_subkey(
 
     ``name_size`` bytes are the longest name of one; 0 hands over this one UUID. Below the last
     subkey of ``chain``, ``max_depth`` must be less than its own.
+
+    Raises BadInput and Misuse for one that no box would take: it is never made.
     """
-    for field, value in (("name size", name_size), ("depth", max_depth), ("version", version)):
+    for field, value in (("depth", max_depth), ("version", version)):
         _u32(field, value, "the subkey")
-    front = b"" if chain is None else _front(chain, uuid, signer.public_key)
+    if not 0 <= name_size <= MOST_NAME:
+        expected = f"0 to {MOST_NAME} bytes"
+        raise BadInput(where="the subkey", key="name size", value=name_size, expected=expected)
+    long_enough(key, "the subkey")
+    front = b""
+    if chain is not None:
+        front = _front(chain, uuid, signer.public_key)
+        parent = subkeys_of(chain).subkeys[-1]
+        if max_depth >= parent.max_depth:
+            raise Misuse(
+                f"depth {max_depth} is not below {parent.max_depth}, that of subkey {parent.uuid}",
+                hint="Give this one less, or make the parent anew with a greater --max-depth.",
+            )
     numbers = key.public_numbers()
     n, e = _octets(numbers.n), _octets(numbers.e)
     at = SUBKEY.size + 2 * ATTRIBUTE.size
     body = SUBKEY.pack(uuid.bytes, name_size, version, max_depth, int(algorithm), 2)
     body += ATTRIBUTE.pack(MODULUS, at, len(n)) + ATTRIBUTE.pack(EXPONENT, at + len(n), len(e))
     body += n + e
-    return front + _signed(ImageType.SUBKEY, len(body), body, signer, algorithm, by) + body
+    made = front + _signed(ImageType.SUBKEY, len(body), body, signer, algorithm, by) + body
+    take_apart(made, size=len(made), where="the subkey")  # that there are not too many in front
+    return made
 
 
 def child_uuid(parent: UUID, name: str) -> UUID:

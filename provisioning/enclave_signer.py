@@ -21,14 +21,11 @@ from cryptography.hazmat.primitives.serialization import (
 from harness.deadline import Deadline
 from harness.errors import BadInput, DeviceRefused, IntegrityFailure
 from provisioning.authority_tokens import PinAsker, nobody_to_ask, opened_token
-from provisioning.enclave_format import Algorithm
+from provisioning.enclave_format import LEAST_BITS, MOST_BITS, Algorithm
 from provisioning.private_files import read_private
 from provisioning.token import Token
 from provisioning.token_public import KeyPair
 from provisioning.token_uri import TokenUri
-
-LEAST_BITS, MOST_BITS = 2048, 4096
-"""RSA keys that OP-TEE takes: shorter ones are refused from 4.10 on (core/crypto/signed_hdr.c)."""
 
 
 class TaSigner(Protocol):
@@ -107,7 +104,8 @@ def opened_signer(
 
 
 def read_public_key(path: Path) -> rsa.RSAPublicKey:
-    """From a PEM file with a public key, or with the private one. Raises BadInput."""
+    """From a PEM file with a public key, or with the private one. Raises BadInput, for a key of a
+    size that OP-TEE does not take, too."""
     expected = "an RSA public key in PEM"
     try:
         with path.open("rb") as file:
@@ -124,15 +122,16 @@ def read_public_key(path: Path) -> rsa.RSAPublicKey:
         raise _bad(path, expected) from None
     if not isinstance(key, rsa.RSAPublicKey):
         raise _bad(path, expected)
-    return key
+    return long_enough(key, str(path))
 
 
 def signature_is_good(
     key: rsa.RSAPublicKey, signature: bytes, digest: bytes, algorithm: Algorithm
 ) -> bool:
+    """Also False where a signature of this kind cannot be made with the key: it is too short."""
     try:
         key.verify(signature, digest, padding(algorithm), Prehashed(SHA256()))
-    except InvalidSignature:
+    except (InvalidSignature, ValueError):
         return False
     return True
 

@@ -70,10 +70,12 @@ def app_by_vendor(target: Target, subkey: bytes, by: Deadline) -> bytes:
 
 def deep_app(target: Target, by: Deadline, *, max_depth: int) -> bytes:
     """An enclave below a subkey of the vendor's, who is allowed ``max_depth`` of them."""
-    chain = Chain(vendor_subkey(target, by, max_depth=max_depth), "app")
+    chain = Chain(vendor_subkey(target, by, max_depth=1), "app")
     lower = signed_subkey(
         VENDOR.public_key, uuid=APP, signer=VENDOR, name_size=16, chain=chain, by=by
     )
+    upper = vendor_subkey(target, by, max_depth=max_depth)  # as long: no tool makes 0 below 0
+    lower = upper + lower[len(upper) :]
     elf = payload(build_sample(target))
     return signed_ta(elf, uuid=DEEP, signer=VENDOR, chain=Chain(lower, "deep"), by=by)
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from uuid import UUID
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.deadline import Deadline
 from harness.errors import BadInput, IntegrityFailure, Misuse
 from harness.secret import Secret
-from provisioning.enclave_format import Algorithm, take_apart
+from provisioning.enclave_format import MODULUS, Algorithm, take_apart
 from provisioning.enclave_image import Kind, parse, payload
 from provisioning.enclave_make import (
     Chain,
@@ -22,8 +23,9 @@ from provisioning.enclave_make import (
     signed_subkey,
     signed_ta,
 )
+from provisioning.enclave_signer import signature_is_good
 from provisioning.enclave_verify import FAIL, PASS, UNKNOWN, checks, signer_of
-from tests.unit.ta_parts import ELF, ENCLAVE, Signs
+from tests.unit.ta_parts import ELF, ENCLAVE, Signs, private_key
 
 BOX_KEY = Secret(bytes(range(32)))
 SPACE = UUID("f1a4a2d8-2b0e-4f0c-9d3a-0b8f1f3c7a55")
@@ -39,6 +41,7 @@ def made(sealed: bool = False, **options: object) -> bytes:
 
 
 def subkey(**options: object) -> bytes:
+    """The vendor's."""
     chosen: dict[str, object] = {"uuid": SPACE, "signer": BOX, "name_size": 16, "by": BY} | options
     return signed_subkey(VENDOR.public_key, **chosen)  # type: ignore[arg-type]
 
@@ -149,19 +152,71 @@ def test_a_name_that_was_changed_in_a_chain_is_seen() -> None:
 
 
 def test_a_subkey_below_one_without_depth_is_seen() -> None:
-    inner = signed_subkey(
-        BOX.public_key,
-        uuid=child_uuid(SPACE, "sub"),
-        signer=VENDOR,
-        name_size=8,
-        max_depth=0,
-        chain=Chain(subkey(max_depth=0), "sub"),
-        by=BY,
-    )
+    above = subkey(max_depth=0)
+    inner = below(subkey(max_depth=1))
+    inner = above + inner[len(above) :]
 
     assert any(
         "depth 0 below 0" in c.why and c.outcome == FAIL for c in checks(inner, BOX.public_key)
     )
+
+
+def below(parent: bytes, **options: object) -> bytes:
+    """A subkey below the only one of ``parent``."""
+    space, chain = child_uuid(SPACE, "sub"), Chain(parent, "sub")
+    return subkey(uuid=space, signer=VENDOR, chain=chain, **options)
+
+
+@pytest.mark.parametrize("depths", [(0, 0), (0, 5), (1, 1)])
+def test_a_subkey_that_its_parent_may_not_hand_on_is_not_made(depths: tuple[int, int]) -> None:
+    with pytest.raises(Misuse, match=f"depth {depths[1]} is not below {depths[0]}"):
+        below(subkey(max_depth=depths[0]), max_depth=depths[1])
+
+    assert failed(below(subkey(max_depth=depths[1] + 1), max_depth=depths[1])) == set()
+
+
+def test_a_name_space_that_no_box_takes_is_not_made() -> None:
+    with pytest.raises(BadInput) as caught:
+        subkey(name_size=2000)
+
+    assert caught.value.key == "name size"
+    assert failed(subkey(name_size=1024)) == set()
+
+
+def test_a_subkey_too_many_is_not_made() -> None:
+    chain = subkey(max_depth=20)
+    for depth in range(19, 12, -1):
+        above = take_apart(chain, size=len(chain)).subkeys[-1]
+        last = Chain(chain, "sub")
+        space = child_uuid(above.uuid, "sub")
+        chain = subkey(uuid=space, signer=VENDOR, chain=last, max_depth=depth)
+    assert failed(chain) == set()
+
+    space = child_uuid(take_apart(chain, size=len(chain)).subkeys[-1].uuid, "sub")
+    with pytest.raises(BadInput, match="number of subkeys"):
+        subkey(uuid=space, signer=VENDOR, chain=Chain(chain, "sub"))
+
+
+@pytest.mark.parametrize("bits", [512, 1024])
+def test_a_subkey_s_short_key_is_named_and_crashes_nothing(bits: int) -> None:
+    """It is too short for a signature of SHA-256, so that nothing could be checked with it."""
+    data = subkey(name_size=0) + made(uuid=SPACE, signer=VENDOR)
+    at = data.index(MODULUS.to_bytes(4, "little"))
+    short = data[: at + 8] + (bits // 8).to_bytes(4, "little") + data[at + 12 :]
+
+    with pytest.raises(BadInput) as caught:
+        checks(short, BOX.public_key)
+    assert caught.value.key == "subkey modulus"
+    with pytest.raises(BadInput):
+        signed_subkey(
+            private_key("short", 1024).public_key(), uuid=SPACE, signer=BOX, name_size=0, by=BY
+        )
+
+
+def test_a_signature_by_a_key_that_is_too_short_for_one_is_not_good() -> None:
+    tiny = rsa.RSAPublicNumbers(65537, (1 << 511) + 0x1B1).public_key()
+    for algorithm in Algorithm:
+        assert not signature_is_good(tiny, bytes(64), bytes(32), algorithm)
 
 
 @pytest.mark.parametrize("version", [1 << 32, -1], ids=["too large", "negative"])

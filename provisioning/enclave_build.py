@@ -18,18 +18,14 @@ import tempfile
 from pathlib import Path
 from uuid import UUID
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    PublicFormat,
-    load_pem_private_key,
-)
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
 from harness.deadline import Deadline
 from harness.errors import BuildFailed, DeadlineExpired, Misuse
 from provisioning.enclave_image import parse
+from provisioning.enclave_signer import FileSigner
 
 SAMPLE = Path(__file__).parent / "enclaves" / "sample"
 _FORMAT = b"trustbox enclave 1"
@@ -39,8 +35,9 @@ _BINARY = re.compile(r"^BINARY\s*:?=\s*([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{
 def build_enclave(source: Path, *, devkit: Path, key: Path, by: Deadline) -> bytes:
     """The signed TA (the contents of ``<uuid>.ta``) made from the directory ``source``.
 
-    Raises Misuse when a directory or the key is not what it should be, BuildFailed with the
-    compiler's own line, DeadlineExpired. A failed build leaves nothing in the cache.
+    Raises Misuse when a directory or the key is not what it should be (BadInput for one that others
+    may read), BuildFailed with the compiler's own line, DeadlineExpired. A failed build leaves
+    nothing in the cache.
     """
     uuid = enclave_uuid(source)
     if not (devkit / "mk" / "ta_dev_kit.mk").is_file():
@@ -62,7 +59,9 @@ def build_enclave(source: Path, *, devkit: Path, key: Path, by: Deadline) -> byt
 def enclave_uuid(source: Path) -> UUID:
     """The UUID that the Makefile in ``source`` names as BINARY. Raises Misuse."""
     makefile = source / "Makefile"
-    found = _BINARY.search(makefile.read_text()) if makefile.is_file() else None
+    # Its comments may be in any encoding: make does not mind either.
+    text = makefile.read_text(encoding="utf-8", errors="replace") if makefile.is_file() else ""
+    found = _BINARY.search(text)
     if found is None:
         raise Misuse(f"{source} is not an enclave's source: no Makefile with BINARY := <uuid>")
     return UUID(found[1])
@@ -88,11 +87,8 @@ def _identity(source: Path, devkit: Path, key: Path) -> str:
 
 
 def _public_key(key: Path) -> bytes:
-    try:
-        private = load_pem_private_key(key.read_bytes(), password=None)
-    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise Misuse(f"{key} is not a PEM private key without a password") from error
-    return private.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    public = FileSigner(key).public_key
+    return public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def _build(source: Path, *, uuid: UUID, devkit: Path, key: Path, into: Path, by: Deadline) -> None:

@@ -35,6 +35,8 @@ LONGEST_OPTIONS = 512
 "Configure container create options")."""
 _MODULE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _IMAGE = re.compile(r"[a-z0-9][a-z0-9._/:-]{0,200}:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_DIRECTORY = re.compile(r"/[A-Za-z0-9/_.+-]{1,200}", re.ASCII)
+"""No colon: in a bind it ends the path."""
 _LARGEST = 256 << 20
 
 
@@ -88,17 +90,19 @@ def package(enclave: bytes, module: Module, out: Path, *, where: str, clear: boo
     """Make ``out``, which must not be there; the image's manifest digest.
 
     Raises BadInput for an enclave that is not encrypted (unless ``clear``), an application that is
-    not for the box, names of another form; Misuse, BuildFailed. Then ``out`` is not there.
+    not for the box, names of another form, a root that has files in the places of these; Misuse,
+    BuildFailed. Then ``out`` is not there.
     """
     image = _checked(enclave, module, where, clear)
     if out.exists():
         raise Misuse(f"{out} is there already", hint="Name a directory that is to be made.")
     program = f"app/{module.application.name}"
-    files = _root_files(module.root) | {
+    ours = {
         "enclave/start": Entry(start_program(), 0o755),
         f"enclave/{image.uuid}.ta": Entry(enclave, 0o444),
         program: Entry(module.application.read_bytes(), 0o755),
     }
+    files = _apart(_root_files(module.root), ours) | ours
     start = ("/enclave/start", f"/enclave/{image.uuid}.ta", TA_DIRECTORY, f"/{program}")
     labels = {
         "trustbox.enclave.uuid": str(image.uuid),
@@ -131,6 +135,7 @@ def _checked(enclave: bytes, module: Module, where: str, clear: bool) -> Enclave
     forms = [
         ("--name", module.name, _MODULE, "letters, digits, _ . and -"),
         ("--image", module.image, _IMAGE, "registry/name:tag"),
+        ("--ta-directory", module.ta_directory, _DIRECTORY, "an absolute path without a colon"),
     ]
     for option, value, form, expected in forms:
         if not form.fullmatch(value):
@@ -149,6 +154,17 @@ def _checked(enclave: bytes, module: Module, where: str, clear: bool) -> Enclave
         expected = "a program for the box, an AArch64 ELF file"
         raise BadInput(where=str(path), key="machine", value=machine, expected=expected)
     return image
+
+
+def _apart(found: dict[str, Entry], ours: dict[str, Entry]) -> dict[str, Entry]:
+    """What the root has. Raises BadInput where it is in the way of what is put into the image: the
+    same file, or a file where a directory must be, or the other way round."""
+    for name in found:
+        for own in ours:
+            if name == own or own.startswith(f"{name}/") or name.startswith(f"{own}/"):
+                expected = f"nothing in the way of /{own}, which is put into the image"
+                raise BadInput(where="--root", key="contents", value=name, expected=expected)
+    return found
 
 
 def _root_files(root: Path | None) -> dict[str, Entry]:

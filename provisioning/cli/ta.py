@@ -68,7 +68,12 @@ def build(
     devkit: Annotated[
         Path | None, typer.Option(help="TA dev kit (export-ta_arm64) of the box's OP-TEE.")
     ] = None,
-    key: Annotated[Path | None, typer.Option(help="Signing key, PEM (mode 0600).")] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(
+            help="Signing key: a PEM file (RSA, mode 0600). For one in an HSM see resign."
+        ),
+    ] = None,
     target: Of = None,
     serial: Serial = None,
     config: Config = None,
@@ -78,6 +83,11 @@ def build(
     Start from a copy of provisioning/enclaves/sample; its sample.c says how. Without --devkit and
     --key both come from the firmware of --target (the emulator's, if none is named).
     """
+    if key is not None and str(key).startswith("pkcs11:"):
+        raise Misuse(
+            "the dev kit signs with a PEM file, not with a key in a token",
+            hint="Build with any key of your own, then: trustbox ta resign FILE --key pkcs11:…",
+        )
     if devkit is None or key is None:
         firmware = the_firmware(target or "emulator", serial, config)
         devkit, key = devkit or firmware.devkit, key or firmware.ta_signing_key

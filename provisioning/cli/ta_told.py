@@ -60,7 +60,8 @@ def verify(
 ) -> None:
     """Check signature, subkeys, UUID and contents as the box's OP-TEE would.
 
-    Exit status 7 when one fails. An encrypted TA needs its key, or --headers-only. That a box has
+    Exit status 7 when one fails. An encrypted TA needs its key, or --headers-only: without, what
+    can be checked is shown, and where all of that passes the exit status is 2. That a box has
     loaded a newer version already, only the box knows.
     """
     firmware = the_firmware(target, serial, config)
@@ -74,11 +75,6 @@ def verify(
     secret = the_encryption_key(encryption_key, firmware)
     data = read_file(file)
     found = checks(data, public, encryption_key=secret, uuid=wanted, where=str(file))
-    if not headers_only and any(one.outcome == UNKNOWN for one in found):
-        raise Misuse(
-            f"{file} is encrypted, so its contents cannot be checked",
-            hint="Say --encryption-key FILE; or --headers-only, to check what can be without it.",
-        )
     if as_json:
         rows = [{"check": c.check, "outcome": c.outcome, "why": c.why} for c in found]
         typer.echo(json.dumps({"file": str(file), "checks": rows}))
@@ -87,6 +83,11 @@ def verify(
             typer.echo(f"{one.check:12} {one.outcome:8} {one.why}")
     if any(one.outcome == FAIL for one in found):
         raise typer.Exit(IntegrityFailure.exit_status)
+    if not headers_only and any(one.outcome == UNKNOWN for one in found):
+        raise Misuse(
+            f"{file} is encrypted, so its contents could not be checked",
+            hint="Say --encryption-key FILE; or --headers-only, to check what can be without it.",
+        )
 
 
 def describe(file: TaFile) -> dict[str, object]:

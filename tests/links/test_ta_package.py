@@ -139,6 +139,34 @@ def test_a_registry_gets_no_clear_enclave_by_accident(
 
 
 @pytest.mark.parametrize(
+    "place", ["app", "enclave", "enclave/start", "app/fibonacci", "app/fibonacci/data"]
+)
+def test_a_root_that_is_in_the_way_of_what_is_put_into_the_image_is_refused(
+    sealed: Path, application: Path, tmp_path: Path, place: str
+) -> None:
+    out, file = tmp_path / "out", tmp_path / "root" / place
+    file.parent.mkdir(parents=True)
+    file.write_text("mine\n")
+    refused = pack(sealed, application, out, "--root", tmp_path / "root")
+
+    assert (refused.status, out.exists()) == (2, False)
+    assert f"contents is '{place}'" in refused.err
+    file.rename(tmp_path / "root" / "beside")
+    assert pack(sealed, application, out, "--root", tmp_path / "root").status == 0
+
+
+@pytest.mark.parametrize("directory", ["/a:/etc", "lib/optee_armtz", "/", ""])
+def test_a_ta_directory_that_would_bind_something_else_is_refused(
+    sealed: Path, application: Path, tmp_path: Path, directory: str
+) -> None:
+    out = tmp_path / "out"
+    refused = pack(sealed, application, out, "--ta-directory", directory)
+
+    assert (refused.status, out.exists()) == (2, False)
+    assert "--ta-directory" in refused.err
+
+
+@pytest.mark.parametrize(
     ("change", "told"),
     [
         (lambda a: a.write_bytes(Path("/bin/true").read_bytes()), "EM_X86_64"),

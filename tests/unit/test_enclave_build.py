@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from harness.deadline import Deadline
-from harness.errors import BuildFailed, DeadlineExpired, Misuse
+from harness.errors import BadInput, BuildFailed, DeadlineExpired, Misuse
 from provisioning.enclave_build import SAMPLE, build_enclave, enclave_uuid
 
 UUID_LINE = "BINARY := 00000000-1111-4222-8333-444444444444\n"
@@ -30,6 +30,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def key(tmp_path: Path) -> Path:
     private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     path = tmp_path / "key.pem"
+    path.touch(mode=0o600)
     path.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     return path
 
@@ -103,12 +104,31 @@ def test_what_is_no_dev_kit_is_refused(tmp_path: Path, key: Path) -> None:
 
 def test_what_is_no_key_is_refused_without_showing_it(tmp_path: Path, devkit: Path) -> None:
     key = tmp_path / "key.pem"
+    key.touch(mode=0o600)
     key.write_text("-----BEGIN PRIVATE KEY-----\nMIIsecret\n")
 
     with pytest.raises(Misuse) as caught:
         build_enclave(SAMPLE, devkit=devkit, key=key, by=Deadline.after(30))
 
     assert "MIIsecret" not in str(caught.value)
+
+
+def test_a_key_that_others_can_read_signs_nothing(tmp_path: Path, devkit: Path, key: Path) -> None:
+    key.chmod(0o644)
+
+    with pytest.raises(BadInput) as caught:
+        build_enclave(source(tmp_path, "true"), devkit=devkit, key=key, by=Deadline.after(30))
+
+    assert (caught.value.value, caught.value.expected) == ("0644", "0600")
+
+
+def test_a_makefile_s_comments_may_be_in_any_encoding(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_bytes("# für die Box\n".encode("latin-1") + UUID_LINE.encode())
+
+    assert f"BINARY := {enclave_uuid(tmp_path)}\n" == UUID_LINE
+    (tmp_path / "Makefile").write_bytes(b"\xff\xfe" + UUID_LINE.encode("utf-16-le"))
+    with pytest.raises(Misuse, match="not an enclave's source"):
+        enclave_uuid(tmp_path)
 
 
 def test_the_private_key_is_copied_nowhere(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from provisioning.enclave_build import SAMPLE
 from provisioning.enclave_format import SHDR
 from tests.unit.ta_parts import ELF, ENCLAVE, Ended, key_file, public_file, secret_file, ta
 
@@ -74,6 +75,18 @@ def test_encrypted_contents_are_verified_with_their_key_and_never_without(
     assert ta("verify", encrypted, "--key", key, "--headers-only").status == 0
 
 
+def test_what_is_wrong_with_an_encrypted_one_is_seen_without_its_encryption_key(
+    tmp_path: Path, encrypted: Path
+) -> None:
+    blind = ta("verify", encrypted, "--key", public_file(tmp_path, "other"), "--json")
+    good = ta("verify", encrypted, "--key", public_file(tmp_path, "box"))
+
+    outcomes = {c["check"]: c["outcome"] for c in json.loads(blind.out)["checks"]}
+    assert (blind.status, outcomes["signature"], outcomes["contents"]) == (7, "fail", "unknown")
+    assert good.status == 2
+    assert ("signature    pass" in good.out, "contents     unknown" in good.out) == (True, True)
+
+
 def test_one_signed_again_has_the_new_version(tmp_path: Path, encrypted: Path) -> None:
     out, secret = tmp_path / "again.ta", tmp_path / "enc.key"
     other = key_file(tmp_path, "other")
@@ -128,6 +141,36 @@ def test_a_secret_is_never_shown(tmp_path: Path, signed: Path) -> None:
     assert ended.status == 2
     assert "5a5a" not in ended.err + ended.out
     assert "64 hexadecimal digits" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [(("--name-size", "2000"), "name size"), (("--max-depth", "-1"), "depth")],
+    ids=["name", "depth"],
+)
+def test_a_subkey_that_nobody_takes_is_not_written(
+    tmp_path: Path, options: tuple[str, str], told: str
+) -> None:
+    out = tmp_path / "vendor.bin"
+    words = ("--uuid", str(ENCLAVE), "--key", key_file(tmp_path, "box"), "-o", out)
+    ended = ta("subkey", public_file(tmp_path, "vendor"), *words, *options)
+
+    assert (ended.status, told in ended.err, out.exists()) == (2, True, False)
+
+
+def test_a_public_key_that_is_too_short_is_refused(tmp_path: Path, signed: Path) -> None:
+    ended = ta("verify", signed, "--key", public_file(tmp_path, "short", 1024))
+
+    assert ended.status == 2
+    assert "2048 to 4096 bits" in ended.err
+
+
+def test_a_key_in_a_token_does_not_build_and_is_told_what_does(tmp_path: Path) -> None:
+    out, key = tmp_path / "x.ta", "pkcs11:token=hsm;id=%01"
+    ended = ta("build", SAMPLE, "--devkit", tmp_path, "--key", key, "-o", out)
+
+    assert (ended.status, out.exists()) == (2, False)
+    assert "ta resign" in ended.err
 
 
 def test_a_subkey_file_and_what_it_signed_can_be_looked_at(tmp_path: Path, elf: Path) -> None:

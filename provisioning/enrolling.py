@@ -18,6 +18,7 @@ from provisioning.est import BasicLogin, EstClient
 from provisioning.http_box import box_connector, station_address
 from provisioning.http_tls import FileIdentity, TlsConnector
 from provisioning.http_token_tls import TokenTlsConnector
+from provisioning.issued import keeping
 from provisioning.local_http import LOOPBACK
 from provisioning.local_services import ID_SCOPE, ServiceFiles, Services, listening_at
 from provisioning.private_files import read_private
@@ -94,7 +95,14 @@ def est_client(work: Work, *, by: Deadline) -> Iterator[EstClient]:
     if identity is not None:
         read_private(identity.key)  # refuses one that others may read
     connector = TlsConnector(trusted, identity, bindable=est.proof)
-    with EstClient(url, connector, login=login, label=est.label, patience=est.patience) as client:
+    with EstClient(
+        url,
+        connector,
+        login=login,
+        label=est.label,
+        patience=est.patience,
+        received=keeping(work),
+    ) as client:
         yield client
 
 
@@ -116,7 +124,9 @@ def renewing_client(
         url, trusted = est.server, pem_text(est.trusted) if est.trusted else None
     with (
         _as_the_box(work, present, trusted, by) as connector,
-        EstClient(url, connector, label=est.label, patience=est.patience) as client,
+        EstClient(
+            url, connector, label=est.label, patience=est.patience, received=keeping(work)
+        ) as client,
     ):
         yield client
 

@@ -4,7 +4,8 @@ Each gives the certificate and what else the server sent, which nobody has judge
 PutOff, having kept beside the record what to ask for then.
 
 The server's CA certificates are asked for first: once a certificate was issued nothing is asked any
-more, so that nothing which goes wrong then can lose it. It is on the disk before it is given on.
+more, so that nothing which goes wrong then can lose it. It is on the disk (``issued``) before it is
+judged.
 """
 
 from __future__ import annotations
@@ -17,16 +18,15 @@ from cryptography import x509
 
 from harness.deadline import Deadline
 from harness.errors import Misuse
-from provisioning.certificates import pem
 from provisioning.csr import UNREADABLE
 from provisioning.enrolling import est_client, renewing_client
 from provisioning.est_answers import Issued, Parked, loaded_request, names
 from provisioning.http_errors import PutOff
+from provisioning.issued import Certificates, keep_issued
 from provisioning.private_files import write_durably
-from provisioning.record import observed, value
+from provisioning.record import observed
 from provisioning.work import Work, need
 
-Certificates = tuple[x509.Certificate, ...]
 Answer = tuple[x509.Certificate, Certificates]
 _LARGEST = 65536
 
@@ -99,30 +99,6 @@ def _renewal(work: Work, present: x509.Certificate, by: Deadline) -> bytes:
         write_durably(place, made, mode=0o644)
     note_request(work, made)
     return made
-
-
-def keep_issued(work: Work, issued: x509.Certificate, also: Certificates = ()) -> None:
-    """On the disk before it is judged; ``also`` are issuers that were sent, behind it."""
-    place = issued_directory(work)
-    place.mkdir(mode=0o755, exist_ok=True)
-    write_durably(place / f"{issued.serial_number:x}.pem", pem(issued, *also), mode=0o644)
-
-
-def last_issued(work: Work) -> Certificates:
-    """What was received last, leaf first, if it is not one that an earlier record put aside."""
-    aside = value(work.earlier, "certificate", "superseded")
-    try:
-        found = [(p.stat().st_mtime_ns, p) for p in issued_directory(work).glob("*.pem")]
-        newest = max(found)[1]
-        if isinstance(aside, list) and newest.stem in aside:
-            return ()
-        return tuple(x509.load_pem_x509_certificates(newest.read_bytes()[:_LARGEST]))
-    except (OSError, *UNREADABLE):
-        return ()
-
-
-def issued_directory(work: Work) -> Path:
-    return work.directory / "issued"
 
 
 def _answer(work: Work, made: Issued | Parked, issuers: Certificates) -> Answer:

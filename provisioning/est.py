@@ -21,7 +21,7 @@ from cryptography import x509
 from harness.deadline import Deadline
 from harness.errors import BadFrame, MissingCapability, Misuse
 from harness.secret import Secret
-from provisioning.est_answers import Issued, Parked, judged, loaded_request, names
+from provisioning.est_answers import Issued, Parked, issued_for, judged, loaded_request, names
 from provisioning.est_wire import (
     CHALLENGE_PASSWORD,
     certificates,
@@ -40,6 +40,8 @@ PATIENCE = 60.0
 
 Binder = Callable[[bytes], bytes]
 """Signs a request (DER) that is bound to a connection, given its tls-unique."""
+
+Receiver = Callable[[tuple[x509.Certificate, ...]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +73,15 @@ class EstClient:
         login: BasicLogin | None = None,
         label: str = "",
         patience: float = PATIENCE,
+        received: Receiver = lambda issued: None,
     ) -> None:
+        """``received`` is told what was issued before it is judged: a CA does not take it back."""
         if label and not label.replace("-", "a").replace("_", "a").isalnum():
             raise Misuse(f"{label[:40]!r} is no label of an EST CA")
         base = url.rstrip("/").removesuffix(WELL_KNOWN)
         self._http = Http(base, connector)
         self._path = f"{WELL_KNOWN}/{label}/" if label else f"{WELL_KNOWN}/"
-        self._login, self._patience = login, patience
+        self._login, self._patience, self._received = login, patience, received
 
     def close(self) -> None:
         """End its connection. Safe to call twice, and to go on after."""
@@ -151,6 +155,7 @@ class EstClient:
             answer = self._post(operation, octets, by)
             if answer.status == 200:
                 found = certificates(_typed(answer, operation), operation)
+                self._received(issued_for(found, asked))
                 return judged(found, asked, same_name=operation == "simplereenroll")
             if answer.status != 202:
                 self._refusal(answer, operation)

@@ -109,6 +109,16 @@ def judged(
     return Issued(leaf, tuple(c for c in found if c is not leaf))
 
 
+def issued_for(
+    found: tuple[x509.Certificate, ...], request: x509.CertificateSigningRequest
+) -> tuple[x509.Certificate, ...]:
+    """What a server issued upon the request, good or bad: certificates for its key, else all that
+    are no CA's. The others are issuers that came along.
+    """
+    mine = tuple(c for c in found if _spki(c) == _spki(request))
+    return mine or tuple(c for c in found if not (_is_ca(c) or _is_self_issued(c)))
+
+
 def names(of: x509.Certificate | x509.CertificateSigningRequest) -> tuple[x509.Name, bytes]:
     """Subject and subjectAltName (DER): what a re-enrollment must not change (RFC 7030 4.2.2)."""
     try:
@@ -124,6 +134,10 @@ def _is_ca(certificate: x509.Certificate) -> bool:
         lambda: certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     )
     return found is True
+
+
+def _is_self_issued(certificate: x509.Certificate) -> bool:
+    return _quietly(lambda: certificate.issuer == certificate.subject) is True
 
 
 def _quietly(look: Callable[[], bool]) -> bool | None:

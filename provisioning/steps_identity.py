@@ -16,13 +16,11 @@ from provisioning.enrolling_est import (
     enrolled_bound,
     forget_parked,
     is_to_renew,
-    issued_directory,
-    keep_issued,
-    last_issued,
     note_request,
     renewed,
 )
 from provisioning.idevid import NO_END, hardware_serial
+from provisioning.issued import keep_issued, last_issued, numbers_issued
 from provisioning.private_files import write_durably
 from provisioning.record import intended, observed
 from provisioning.token_public import KeyProfile
@@ -39,7 +37,7 @@ class CertificateStep:
         request.der           the request: repeated as it is, for EST wants the same octets again
         renewal.der           the same for a renewal, until it is through
         est-parked.json       an enrollment that the server put off
-        issued/NUMBER.pem     every certificate that came for the key, before its path was judged,
+        issued/NUMBER.pem     every certificate that came for the key, before it was judged,
                               and the issuers that the server sent along
         device.pem chain.pem root.pem    the one that counts, its issuers, the root
     """
@@ -134,7 +132,7 @@ class CertificateStep:
     def _described(work: Work) -> str:
         leaf, judge = need(work.chain, "the certificate")[0], judge_of(work)
         until = leaf.not_valid_after_utc
-        seen = sorted(p.stem for p in issued_directory(work).glob("*.pem"))
+        seen = numbers_issued(work)
         work.note(
             "certificate",
             subject=observed(leaf.subject.rfc4514_string()),

@@ -14,11 +14,13 @@ from harness.ssh import SshShell
 from harness.target import Completed, Layout, Target
 from provisioning.iotedge import Applied, IotEdge
 from provisioning.plan import Plan
+from provisioning.reprove_checks import iotedge
 from provisioning.run import Outcome, provision
 from provisioning.station import Station
 from provisioning.steps import EffectStep, LookStep
 from provisioning.steps_edge import EdgeStep
 from provisioning.steps_key import KeyStep, TokenStep
+from provisioning.work import Work
 from tests.links.est_pki import Pki
 from tests.links.host_box import DEVICE, SERIAL, HostBox, Who, host_box
 from tests.links.sshd import LocalSshd
@@ -216,6 +218,33 @@ def test_aziotctl_that_came_later_applies_what_was_there(
     assert "the box has no aziotctl" in first[1].said
     assert then.outcome is Outcome.DONE
     assert "config apply -c" in (tmp_path / "called").read_text()
+
+
+class Verifying:
+    """What ``trustbox verify`` asks about IoT Edge."""
+
+    name, doing, seconds = "verify", "checking IoT Edge", 60.0
+
+    def look(self, work: Work, by: Deadline) -> str:
+        return iotedge(work, by)
+
+
+def test_verify_tells_a_configuration_that_was_not_applied(sshd: LocalSshd, tmp_path: Path) -> None:
+    def only_look() -> tuple[EffectStep | LookStep, ...]:
+        return (Who(), TokenStep(), KeyStep(), Verifying())
+
+    (tmp_path / "box").mkdir()
+    with host_box(sshd, tmp_path / "box") as box:
+        station, plan = Station(tmp_path / "station"), edge_plan(box)
+        bare = replace(box.target, layout=with_edge(box))
+        provision(bare, plan, station, steps=to_the_edge)
+        tool = with_tool(box, tmp_path / "aziotctl", "exit 0")
+        with pytest.raises(IntegrityFailure, match="did not apply it"):
+            provision(tool, plan, station, steps=only_look)
+        provision(tool, plan, station, steps=to_the_edge)
+        done = provision(tool, plan, station, steps=only_look)
+
+    assert "is as it was made" in done.reports[3].said
 
 
 def test_mark_of_what_was_applied_is_the_owners_and_ends_with_another_file(

@@ -33,8 +33,12 @@ _PIN_OCTETS = 15
 class PinSource(Protocol):
     """Gives the same PINs for the same box, for ever."""
 
-    def pins(self, serial: str, tee_uuid: UUID, *, by: Deadline) -> Pins:
-        """Both PINs of the box's token."""
+    @property
+    def told(self) -> str:
+        """What it is, for people."""
+
+    def pins(self, serial: str, tee_uuid: UUID | None, *, by: Deadline) -> Pins:
+        """Both PINs of the box's token. ``tee_uuid``: None where its module does not tell it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +51,18 @@ class PinCommand:
 
     words: tuple[str, ...]
 
-    def pins(self, serial: str, tee_uuid: UUID, *, by: Deadline) -> Pins:
-        """Raises Misuse when it fails, BadInput when it prints something else, DeadlineExpired."""
+    @property
+    def told(self) -> str:
+        return f"the program {self.words[0]}"
+
+    def pins(self, serial: str, tee_uuid: UUID | None, *, by: Deadline) -> Pins:
+        """Raises Misuse when it fails or wants a TEE UUID that is not told, BadInput when it prints
+        something else, DeadlineExpired.
+        """
+        if tee_uuid is None and any("{tee_uuid}" in word for word in self.words):
+            raise Misuse(
+                f"{self.told} wants the TEE UUID of {serial}, which its token does not tell"
+            )
         values = {"{serial}": serial, "{tee_uuid}": str(tee_uuid)}
         argv = [_replaced(word, values) for word in self.words]
         doing = f"the PIN command {argv[0]}"
@@ -85,7 +99,11 @@ class DerivedPins:
     def id(self) -> bytes:
         return key_id(self.spec, SECRET_ID)
 
-    def pins(self, serial: str, tee_uuid: UUID, *, by: Deadline) -> Pins:
+    @property
+    def told(self) -> str:
+        return "a secret in the factory's HSM"
+
+    def pins(self, serial: str, tee_uuid: UUID | None, *, by: Deadline) -> Pins:
         """``tee_uuid`` does not count: a box whose TEE was made anew keeps its PINs. Raises
         DeviceRefused when the token has no such secret.
         """

@@ -83,6 +83,14 @@ def read_plan(path: Path) -> Plan:
     return parse_plan(text, where=str(path), beside=path.parent)
 
 
+def is_plan(path: Path) -> bool:
+    """Whether the file is meant for a plan, good or not: it is TOML and has a table [secrets]."""
+    try:
+        return "secrets" in tomllib.loads(path.read_text())
+    except (OSError, ValueError):
+        return False
+
+
 def parse_plan(text: bytes, *, where: str, beside: Path) -> Plan:
     """See ``read_plan``; ``where`` names the plan in errors."""
     try:

@@ -6,7 +6,6 @@ what is compared with. Checks that need one that failed are not run, and never l
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -17,7 +16,6 @@ from pathlib import Path
 from harness.capability import Capability
 from harness.deadline import Deadline
 from harness.errors import (
-    BadInput,
     IntegrityFailure,
     LinkError,
     MissingCapability,
@@ -27,8 +25,8 @@ from harness.errors import (
 )
 from harness.target import Target
 from provisioning.authority import Authority
-from provisioning.plan import Plan, parse_plan
-from provisioning.record import load, value
+from provisioning.record import load
+from provisioning.record_plan import recorded
 from provisioning.reprove_checks import CHECKS, Check
 from provisioning.station import Station, alone_with
 from provisioning.trustbox import TrustBox
@@ -74,31 +72,6 @@ class Reproof:
         if any(f.verdict is Verdict.FAILED for f in self.findings):
             return IntegrityFailure.exit_status
         return next((f.exit_status for f in self.findings if f.verdict is not Verdict.OK), 0)
-
-
-def recorded(station: Station, serial: str, records: Path | None = None) -> tuple[Path, Plan]:
-    """The directory of a box's record, and the plan that it was made by.
-
-    Raises Misuse when there is no record, IntegrityFailure when the plan beside it is another one.
-    """
-    directory = records or station.records(serial)
-    record = load(directory / "record.json") if (directory / "record.json").exists() else None
-    if record is None:
-        raise Misuse(
-            f"there is no record of {serial} in {directory}",
-            hint="trustbox provision makes one; --state names the directory of another station.",
-        )
-    place = directory / "plan.toml"
-    try:
-        text = place.read_bytes()
-    except OSError as problem:
-        raise BadInput(
-            where=str(place), key="the file", value=problem.strerror, expected="the record's plan"
-        ) from problem
-    if hashlib.sha256(text).hexdigest() != value(record, "tool", "plan_sha256"):
-        raise IntegrityFailure(f"{place} is not the plan that the record is of")
-    beside = Path(str(value(record, "tool", "plan_beside") or directory))
-    return directory, parse_plan(text, where=str(place), beside=beside)
 
 
 def reprove(

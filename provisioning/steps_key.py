@@ -7,9 +7,9 @@ from pathlib import Path
 from harness.deadline import Deadline
 from harness.errors import IntegrityFailure, Misuse
 from provisioning.key_rotation import generations, in_use
-from provisioning.pin_change import kept_pins
-from provisioning.pin_sources import DerivedPins, PinCommand, PinSource
+from provisioning.pin_sources import PinSource
 from provisioning.pins import Pins
+from provisioning.plan_pins import KeptPins, planned_source
 from provisioning.record import Fact, asserted, intended, observed, value
 from provisioning.token_public import KeyPair
 from provisioning.token_secrets import SecretKey, SecretProfile
@@ -21,11 +21,8 @@ def known_pins(work: Work, *, by: Deadline) -> Pins:
     """The PINs of the box's token, as the plan says. Raises BadInput when there are none, Misuse
     while a change of those that the station keeps is pending.
     """
-    if (source := pin_source(work)) is not None:
-        uuid = need(work.tee_uuid, "the TEE UUID")
-        return source.pins(work.box.target.serial, uuid, by=by)
-    file = TokenStep.file(work)
-    return kept_pins(file) if work.plan.pins is None else Pins.read(file)
+    source = pin_source(work) or KeptPins(TokenStep.file(work))
+    return source.pins(work.box.target.serial, work.tee_uuid, by=by)
 
 
 class TokenStep:
@@ -37,7 +34,7 @@ class TokenStep:
         label = work.plan.token_label
         state = work.box.keys.state(label, by=by)
         file = self.file(work)
-        if pin_source(work) or work.plan.pins is not None or file.exists():
+        if pin_source(work) is not None:
             work.pins = known_pins(work, by=by)
         elif state is not None:
             raise Misuse(
@@ -60,8 +57,8 @@ class TokenStep:
 
     @staticmethod
     def file(work: Work) -> Path:
-        uuid = need(work.tee_uuid, "the TEE UUID")
-        return work.plan.pins or work.station.pins(work.box.target.serial, uuid)
+        """Where the station keeps the box's PINs."""
+        return work.station.pins(work.box.target.serial, need(work.tee_uuid, "the TEE UUID"))
 
     def _log_in(self, work: Work, by: Deadline) -> str:
         pins = need(work.pins, "the PIN")
@@ -79,10 +76,9 @@ class TokenStep:
 
 
 def pin_source(work: Work) -> PinSource | None:
-    """What the plan takes PINs from, other than a file."""
-    if work.plan.pin_command is not None:
-        return PinCommand(work.plan.pin_command)
-    return DerivedPins(work.plan.pin_hsm, work.station.state) if work.plan.pin_hsm else None
+    """What the plan takes PINs from; None where the station has still to make them."""
+    uuid = need(work.tee_uuid, "the TEE UUID")
+    return planned_source(work.plan, work.station, work.box.target.serial, uuid)
 
 
 class KeyStep:

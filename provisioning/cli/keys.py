@@ -66,7 +66,7 @@ def list_(
         data = 0
         if any(one.initialised for one in tokens):
             mine = chosen.find(box.keys, found, by=by)
-            if chosen.known(found, mine) is None:
+            if chosen.source(found, mine) is None:
                 to_stderr(f"keys of {mine.label} are not shown: its PIN is not known (--pins)")
                 mine = None
             else:

@@ -99,9 +99,7 @@ def import_(
             )
         by = Deadline.after(KEY_SECONDS)
         found = chosen.log_in(box.keys, box.target, by=by)
-        known = chosen.known(box.target, found)
-        if known is None:
-            raise Misuse(f"this station has no PIN for the token {found.label}")
+        known = chosen.known(box.target, found, by=by)
         to_stderr(f"{purpose}: wrapping it for the token")
         key = box.keys.import_secret(purpose, value, pin=known.user, by=by)
         tell(

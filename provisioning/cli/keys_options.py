@@ -16,8 +16,10 @@ from harness.errors import Misuse
 from harness.target import Target
 from provisioning.cli.options import opened, to_stderr
 from provisioning.keys import KeySession
-from provisioning.pin_change import is_pending, kept_pins
+from provisioning.pin_sources import PinSource
 from provisioning.pins import Pins
+from provisioning.plan import is_plan, read_plan
+from provisioning.plan_pins import KeptPins, PinFile, planned_source, recorded_source
 from provisioning.station import Station
 from provisioning.token_state import TokenState
 from provisioning.trustbox import TrustBox
@@ -34,7 +36,8 @@ PinsFile = Annotated[
     Path | None,
     typer.Option(
         "--pins",
-        help="TOML file (mode 0600) with so_pin and user_pin; default: what this station kept.",
+        help="TOML file (mode 0600) with so_pin and user_pin, or a plan, whose [secrets] says where"
+        " they come from; default: as the plan of the box's record, else what this station kept.",
     ),
 ]
 StateDirectory = Annotated[
@@ -104,40 +107,40 @@ class Chosen:
             f"{target.serial} has {len(there)} tokens: {labels}", hint="Name one with --token."
         )
 
-    def known(self, target: Target, state: TokenState) -> Pins | None:
-        """The token's PINs, from the named file or this station's store; None: nobody knows.
+    def source(self, target: Target, state: TokenState) -> PinSource | None:
+        """Where the token's PINs come from; None: nobody knows. Asks nobody for a PIN.
 
-        Raises Misuse, before any PIN is tried, while a change of the kept ones is pending.
+        Raises Misuse for a plan of another token.
         """
-        if self.pins is not None:
-            return Pins.read(self.pins)
-        if state.tee_uuid is None:
-            return None
-        file = self.station.pins(target.serial, state.tee_uuid)
-        return kept_pins(file) if file.exists() else None
-
-    def pending(self, target: Target, state: TokenState) -> bool:
-        """Whether a change of the PINs that this station keeps of the token was cut short."""
-        file = self.station.pins(target.serial, state.tee_uuid) if state.tee_uuid else None
-        return file is not None and is_pending(file)
-
-    def kept(self, target: Target, state: TokenState) -> Path:
-        """The file in which this station keeps the token's PINs. Raises Misuse when it has none."""
-        file = self.station.pins(target.serial, state.tee_uuid) if state.tee_uuid else None
-        if file is None or not file.exists():
+        if self.pins is None:
+            return recorded_source(self.station, target.serial, state.label, state.tee_uuid)
+        if not is_plan(self.pins):
+            return PinFile(self.pins)
+        plan = read_plan(self.pins)
+        if plan.token_label != state.label:
             raise Misuse(
-                f"this station keeps no PINs of the token {state.label} of {target.serial}",
-                hint="For PINs in a file of yours: --pins FILE --new-pins FILE.",
+                f"{self.pins} is of the token {plan.token_label}, not of {state.label}",
+                hint="Name the token with --token, or the plan that the box was provisioned by.",
             )
-        return file
+        return planned_source(plan, self.station, target.serial, state.tee_uuid)
+
+    def known(self, target: Target, state: TokenState, *, by: Deadline) -> Pins:
+        """The token's PINs. Raises Misuse where nobody knows them, and, before any PIN is tried,
+        while a change of those that this station keeps is pending; else what their source raises.
+        """
+        source = self.source(target, state)
+        if source is None:
+            raise Misuse(
+                f"this station has no PIN for the token {state.label} of {target.serial}",
+                hint="Name the file with its PINs (so_pin and user_pin, mode 0600), or the plan by"
+                " which it was provisioned: --pins FILE.",
+            )
+        if not isinstance(source, PinFile | KeptPins):
+            to_stderr(f"PINs of {state.label}: from {source.told}")
+        return source.pins(target.serial, state.tee_uuid, by=by)
 
     def log_in(self, keys: KeySession, target: Target, *, by: Deadline) -> TokenState:
         """Find the token and log in to it. Raises Misuse when its PIN is not known here."""
         state = self.find(keys, target, by=by)
-        known = self.known(target, state)
-        if known is None:
-            raise Misuse(
-                f"this station has no PIN for the token {state.label} of {target.serial}",
-                hint="Name the file with its PINs: --pins FILE (so_pin and user_pin, mode 0600).",
-            )
+        known = self.known(target, state, by=by)
         return keys.login(state.label, known.user, serial=state.serial, by=by)

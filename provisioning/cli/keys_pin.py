@@ -22,8 +22,13 @@ from provisioning.cli.keys_options import (
 )
 from provisioning.cli.options import AsJson, Serial, TargetName, TargetsFile, to_stderr
 from provisioning.pin_budget import MOST, Role
-from provisioning.pin_change import ROLES, change_kept_pins, of, unblock_kept_pin
+from provisioning.pin_change import ROLES, change_kept_pins, is_pending, of, unblock_kept_pin
+from provisioning.pin_sources import PinSource
 from provisioning.pins import Pins
+from provisioning.plan import is_plan
+from provisioning.plan_pins import KeptPins
+from provisioning.token_state import TokenState
+from provisioning.trustbox import TrustBox
 
 app = typer.Typer(help="PINs of a box's token. A PIN is never on a command line.")
 
@@ -49,14 +54,19 @@ def status(
         found = chosen.find(box.keys, box.target, by=Deadline.after(KEY_SECONDS))
         budget = chosen.station.pin_budget
         failures = {role: budget.failures(found, role) for role in ROLES}
-        pending = chosen.pending(box.target, found)
+        source = chosen.source(box.target, found)
+        pending = isinstance(source, KeptPins) and is_pending(source.path)
         if as_json:
             told = {"own_failures": failures, "most": MOST, "change_pending": pending}
+            told["pins_from"] = source.told if source else None
             typer.echo(json.dumps({**found.to_dict(), **told}))
             return
         typer.echo(f"{found.label} of {box.target.serial}: {', '.join(found.told_flags)}")
         for role in ROLES:
             typer.echo(f"{_TOLD[role]:4} wrong PINs from this station: {failures[role]} of {MOST}")
+        typer.echo(
+            f"PINs come from {source.told if source else 'nobody here knows where (--pins)'}"
+        )
         if pending:
             typer.echo("a change of its PINs was cut short: trustbox keys pin change finishes it")
 
@@ -69,7 +79,10 @@ def change(
     token: TokenLabel = None,
     pins: PinsFile = None,
     new_pins: Annotated[
-        Path | None, typer.Option(help="With --pins: the file (mode 0600) with the new PINs.")
+        Path | None,
+        typer.Option(
+            help="File (mode 0600) of yours with new PINs, where this station keeps none."
+        ),
     ] = None,
     so: So = False,
     state: StateDirectory = None,
@@ -77,26 +90,42 @@ def change(
 ) -> None:
     """Give the token another user PIN (or, with --so, another SO PIN).
 
-    Without --pins: a new random one, kept by this station, on the disk before the token gets it. If
+    Where this station keeps the PINs: a new random one, on the disk before the token gets it. If
     that is cut short, run the same again: nothing else uses the token's PINs until it is finished.
+
+    Where they come from a file, a program or the factory's HSM: the one in --new-pins. Your source
+    is not changed: name that file in the plan's [secrets] then.
     """
     role: Role = "so" if so else "user"
-    if (pins is None) != (new_pins is None):
-        raise Misuse("--pins and --new-pins go together: this station keeps no copy of your files")
+    if pins is not None and new_pins is None and not is_plan(pins):
+        raise Misuse("--pins FILE wants --new-pins FILE: this station keeps no copy of your files")
     chosen = Chosen(target, serial, config, token, pins, state)
     with chosen.box() as box:
         by = Deadline.after(KEY_SECONDS)
         found = chosen.find(box.keys, box.target, by=by)
+        source = chosen.source(box.target, found)
         finished: tuple[Role, ...] = ()
-        if pins is not None and new_pins is not None:
-            old, new = of(Pins.read(pins), role), of(Pins.read(new_pins), role)
-            box.keys.change_pin(found.label, role, old, new, serial=found.serial, by=by)
+        if isinstance(source, KeptPins):
+            if new_pins is not None:
+                raise Misuse(
+                    f"this station keeps the PINs of the token {found.label} itself",
+                    hint="Leave out --new-pins: it gets a new random one.",
+                )
+            finished = change_kept_pins(box.keys, found, source.path, (role,), by=by)
+        elif new_pins is not None:
+            _change_to_file(chosen, box, found, role, new_pins, by=by)
         else:
-            file = chosen.kept(box.target, found)
-            finished = change_kept_pins(box.keys, found, file, (role,), by=by)
+            raise Misuse(
+                f"the PINs of the token {found.label} come from {_told(source)}, and this station"
+                " cannot change what comes from there",
+                hint="Give the token PINs of a file: --new-pins FILE (so_pin and user_pin, mode"
+                " 0600), and name that file in the plan's [secrets] then.",
+            )
         for one in finished:
             to_stderr(f"{_TOLD[one]} PIN: the change that was cut short is finished")
         said = f"{found.label} of {box.target.serial} has another {_TOLD[role]} PIN"
+        if new_pins is not None:
+            said += f"; name {new_pins} in the plan's [secrets], or with --pins"
         if "user" in (role, *finished):
             said += "; where IoT Edge is configured, run trustbox provision: its file has the PIN"
         tell(
@@ -107,6 +136,23 @@ def change(
             changed=role,
             finished=list(finished),
         )
+
+
+def _change_to_file(
+    chosen: Chosen, box: TrustBox, found: TokenState, role: Role, file: Path, *, by: Deadline
+) -> None:
+    """The role's PIN becomes the one in the operator's file, which is read before one is tried."""
+    wanted, old = Pins.read(file), chosen.known(box.target, found, by=by)
+    box.keys.change_pin(
+        found.label, role, of(old, role), of(wanted, role), serial=found.serial, by=by
+    )
+    other: Role = "user" if role == "so" else "so"
+    if of(old, other).reveal() != of(wanted, other).reveal():
+        to_stderr(f"the {_TOLD[other]} PIN in {file} is not the one that was known here: change it")
+
+
+def _told(source: PinSource | None) -> str:
+    return source.told if source else "nowhere that this station knows (--pins names it)"
 
 
 @app.command()
@@ -127,10 +173,11 @@ def unblock(
     with chosen.box() as box:
         by = Deadline.after(KEY_SECONDS)
         found = chosen.find(box.keys, box.target, by=by)
-        if pins is None:
-            unblock_kept_pin(box.keys, found, chosen.kept(box.target, found), by=by)
+        source = chosen.source(box.target, found)
+        if isinstance(source, KeptPins):
+            unblock_kept_pin(box.keys, found, source.path, by=by)
         else:
-            own = Pins.read(pins)
+            own = chosen.known(box.target, found, by=by)
             box.keys.token.reset_user_pin(found.label, own.so, own.user, serial=found.serial, by=by)
         said = f"{found.label} of {box.target.serial} opens with its user PIN again"
         tell(as_json, said, serial=box.target.serial, token=found.label, unblocked="user")

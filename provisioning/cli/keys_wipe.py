@@ -57,12 +57,7 @@ def wipe(
         by = Deadline.after(KEY_SECONDS)
         meant = _meant(chosen, box.keys, box.target, token_serial, by)
         permitted_to(f"wiping the token {meant.label}", box.target)
-        known = chosen.known(box.target, meant)
-        if known is None:
-            raise Misuse(
-                f"this station has no PINs for the token {meant.label} of {box.target.serial}",
-                hint="Name the file with its PINs: --pins FILE (so_pin and user_pin, mode 0600).",
-            )
+        known = chosen.known(box.target, meant, by=by)
         to_stderr(f"{meant.label}: what is in it will be lost: {_held(box.keys, meant, known, by)}")
         to_stderr(f"{meant.label}: initialising it again")
         again = box.keys.wipe(

@@ -11,7 +11,8 @@ from rich.console import Console
 
 from harness.errors import Misuse
 from provisioning.cli.options import AsJson, TargetName, TargetsFile, opened
-from provisioning.reprove import Finding, Reproof, Verdict, recorded, reprove
+from provisioning.record_plan import recorded
+from provisioning.reprove import Finding, Reproof, Verdict, reprove
 from provisioning.station import Station
 
 _SIGNS = {

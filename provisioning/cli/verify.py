@@ -47,8 +47,9 @@ def verify(
 
     The key is found by its CKA_ID and signs a fresh challenge; its certificate is the same in
     token, file and record, leads to the root and is not revoked; the box makes a TLS handshake
-    with the key in its token; the provisioning service says assigned; the TEE is measured anew,
-    signed by the pinned key; no PIN was tried wrongly. Exit status: 0 all of it is so, 7
+    with the key in its token; the plan's other keys are those of the record; the provisioning
+    service says assigned; the TEE is measured anew, signed by the pinned key, and so is which
+    PKCS#11 TA keeps the keys; no PIN was tried wrongly. Exit status: 0 all of it is so, 7
     something is not, else that of what kept a check from being made (3, 4).
     """
     station = Station(state.absolute()) if state else Station.default()

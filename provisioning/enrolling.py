@@ -90,7 +90,11 @@ def est_client(work: Work, *, by: Deadline) -> Iterator[EstClient]:
         login: BasicLogin | None = BasicLogin(user, password)
     else:
         url, trusted = est.server, pem_text(est.trusted) if est.trusted else None
-        login = BasicLogin(est.login[0], SecretFile(est.login[1])) if est.login else None
+        login = None
+        if est.login:
+            password = SecretFile(est.login[1])
+            password()  # one that others may read is refused before anybody is asked
+            login = BasicLogin(est.login[0], password)
     identity = FileIdentity(*est.identity) if est.identity else None
     if identity is not None:
         read_private(identity.key)  # refuses one that others may read

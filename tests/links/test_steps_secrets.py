@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from provisioning.http_errors import ServiceRefused
 from provisioning.station import Station
 from tests.device.sampling import sampled_here
 from tests.links.dps_server import DpsServer
+from tests.links.est_asking import p7
 from tests.links.est_issuing import Issuing
 from tests.links.est_pki import Pki
 from tests.links.est_script import ScriptedServer, answer
@@ -71,18 +73,19 @@ def test_planted_login_and_pins_are_seen_nowhere(
         box.run(box.plan(tables(pki, est.url, password, dps.url)), station)
         refusing = answer(b"no", status="401 No", kind="text/plain")
         with (
-            ScriptedServer(pki, refusing) as stranger,
+            ScriptedServer(pki, answer(p7(pki.root)), refusing) as stranger,
             pytest.raises(ServiceRefused) as refusal,
         ):
             box.clean()
             (station.records(SERIAL) / "device.pem").unlink()
+            shutil.rmtree(station.records(SERIAL) / "issued")
             box.run(box.plan(tables(pki, stranger.url, password)), station)
         written = left_by(box, station)
         asked = "".join(str(entry) for entry in box.target.history.since(0))
 
     posts = [request for request in est.requests if request.startswith(b"POST")]
     assert all(LOGIN.encode() in post for post in posts)
-    assert LOGIN.encode() in stranger.requests[0]
+    assert LOGIN.encode() in stranger.requests[1]
     for kind in (b"s_client", b"token_worker"):
         assert kind in seen.all, f"no {kind!r} was sampled: this looked at nothing"
     logged = caplog.text + repr(caplog.records) + repr([r.args for r in caplog.records])

@@ -152,7 +152,7 @@ def test_a_box_that_falls_silent_is_a_lost_link_that_quotes_the_console(
 
 
 def test_a_long_silent_command_is_not_taken_for_a_dead_box(box: Box, by: Deadline) -> None:
-    shell = box.shell(silence=3.0)  # twice PING_SECONDS: there is time to answer a ping
+    shell = box.shell(silence=3.0)  # the helper says each second that it is there
 
     assert shell.run("sh", "-c", "sleep 5; echo done", by=by).text == "done"
 

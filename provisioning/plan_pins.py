@@ -64,10 +64,11 @@ def recorded_source(
     station: Station, serial: str, label: str, tee_uuid: UUID | None
 ) -> PinSource | None:
     """What the plan beside the box's record says of its token ``label``; what the station keeps
-    where there is no record, or it is of another token. Raises IntegrityFailure for a plan that is
-    not the record's, BadInput for what cannot be read.
+    where there is no record with its plan, or it is of another token. Raises IntegrityFailure for a
+    plan that is not the record's, BadInput for what cannot be read.
     """
-    if (station.records(serial) / "record.json").exists():
+    there = station.records(serial)
+    if all((there / name).exists() for name in ("record.json", "plan.toml")):
         _, plan = recorded(station, serial)
         if plan.token_label == label:
             return planned_source(plan, station, serial, tee_uuid)

@@ -31,6 +31,9 @@ def recorded(station: Station, serial: str, records: Path | None = None) -> tupl
             where=str(place), key="the file", value=problem.strerror, expected="the record's plan"
         ) from problem
     if hashlib.sha256(text).hexdigest() != value(record, "tool", "plan_sha256"):
-        raise IntegrityFailure(f"{place} is not the plan that the record is of")
+        raise IntegrityFailure(
+            f"{place} is not the plan that the record is of",
+            hint="trustbox provision writes both anew; until then the key commands want --pins.",
+        )
     beside = Path(str(value(record, "tool", "plan_beside") or directory))
     return directory, parse_plan(text, where=str(place), beside=beside)

@@ -64,9 +64,7 @@ def status(
         typer.echo(f"{found.label} of {box.target.serial}: {', '.join(found.told_flags)}")
         for role in ROLES:
             typer.echo(f"{_TOLD[role]:4} wrong PINs from this station: {failures[role]} of {MOST}")
-        typer.echo(
-            f"PINs come from {source.told if source else 'nobody here knows where (--pins)'}"
-        )
+        typer.echo(f"PINs come from {_told(source)}")
         if pending:
             typer.echo("a change of its PINs was cut short: trustbox keys pin change finishes it")
 

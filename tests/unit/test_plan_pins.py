@@ -72,7 +72,9 @@ def test_without_a_record_or_for_another_token_it_is_what_the_station_keeps(
     before = found(station)
     recorded_with(station, "derived")
 
-    assert before == found(station, label="another") == kept
+    another = found(station, label="another")
+    (station.records(SERIAL) / "plan.toml").unlink()
+    assert before == another == found(station) == kept
 
 
 def test_station_that_knows_nothing_says_so(tmp_path: Path) -> None:

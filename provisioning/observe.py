@@ -29,6 +29,11 @@ from provisioning.tee_answers import value
 MOST_QUOTED = 5
 _LONGEST_QUOTE = 200
 _REMOVING_SECONDS = 30.0
+_PLANTED = "54424144-5441-4"
+"""How the UUIDs of planted TAs begin ("TBADTA", version 4): no other TA's do. By it the next look
+finds what one left that was killed."""
+_HEX = "[0-9a-f]"
+_CLEAR = f'rm -f -- "$1"/{_PLANTED}{_HEX * 3}-[89ab]{_HEX * 3}-{_HEX * 12}.ta'
 _BAD = (
     *(re.compile(pattern.pattern.decode()) for pattern in DEFAULT_PANICS),
     # OP-TEE core/arch/arm/kernel/abort.c and kernel/user_ta.c; ldelf/sys.c.
@@ -73,14 +78,19 @@ def looking(target: Target, *, plant: bool, by: Deadline) -> Iterator[Look]:
     """Read the normal world. Raises LinkError, BoxDied; what the box refuses is left out.
 
     ``plant``: until the end a TA lies on the box's disk that its TEE must not load, under a UUID
-    that was never used before, so that it stands in nobody's place. These are commands, and before
-    and after talk to the TEE: so one helper does for all.
+    that was never used before, so that it stands in nobody's place. What an earlier look left that
+    was killed is cleared away: for whoever holds the box. These are commands, and before and after
+    talk to the TEE: so one helper does for all.
     """
     fields, signature = read_normal_world(target.shell, target.layout, by=by)
     if not plant or Capability.TA_LOAD not in target.capabilities:
         yield Look(target, fields, None)
         return
-    uuid = uuid4()
+    if any(name.startswith(_PLANTED) for name in fields["ta_files"] or ()):
+        with suppress(DeviceRefused):  # a TA directory that cannot be written: they stay in sight
+            target.shell.run("sh", "-c", _CLEAR, "sh", target.layout.ta_directory, by=by)
+        fields, signature = read_normal_world(target.shell, target.layout, by=by)
+    uuid = _planted_uuid()
     path = posixpath.join(target.layout.ta_directory, f"{uuid}.ta")
     planted = None
     try:
@@ -92,6 +102,11 @@ def looking(target: Target, *, plant: bool, by: Deadline) -> Iterator[Look]:
         yield Look(target, fields, planted)
     finally:
         target.shell.run("rm", "-f", "--", path, by=Deadline.after(_REMOVING_SECONDS))
+
+
+def _planted_uuid() -> UUID:
+    """A new one for a TA that is planted."""
+    return UUID(_PLANTED + str(uuid4())[len(_PLANTED) :])
 
 
 def bad_ta(uuid: UUID, signature_size: int) -> bytes:

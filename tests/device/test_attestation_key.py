@@ -9,14 +9,10 @@ import pytest
 from harness.capability import Capability
 from harness.deadline import Deadline
 from harness.target import Target
-from provisioning.appraisal import appraise
 from provisioning.evidence import AttestationKey, Evidence
 from provisioning.policy import Check, Policy
-from provisioning.policy_file import Pinned
 from provisioning.trustbox import TrustBox
 from provisioning.verdict import Outcome, verify
-from tests.device.policies import policy_for
-from tests.unit import attested as unit_attested
 
 pytestmark = [
     pytest.mark.needs(
@@ -71,14 +67,3 @@ def test_a_power_cut_keeps_the_key_and_wiped_storage_is_refused_for_another(
 
     assert verdict[Check.KEY].outcome is Outcome.FAIL
     assert not verdict.ok
-
-
-@pytest.mark.case("N-22", expect="trustbox attest refuses")
-def test_a_box_with_another_key_than_the_pinned_one_is_refused_by_the_command(
-    target: Target, by: Deadline
-) -> None:
-    pinned = Pinned(key=unit_attested.public_key())
-
-    verdict = appraise(target, policy_for(target), pinned, by=by).verdict
-
-    assert {finding.check for finding in verdict.refusals} == {Check.KEY}

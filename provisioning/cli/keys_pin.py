@@ -146,7 +146,7 @@ def _change_to_file(
     )
     other: Role = "user" if role == "so" else "so"
     if of(old, other).reveal() != of(wanted, other).reveal():
-        to_stderr(f"the {_TOLD[other]} PIN in {file} is not the one that was known here: change it")
+        to_stderr(f"{file} has another {_TOLD[other]} PIN, too: change that as well")
 
 
 def _told(source: PinSource | None) -> str:

@@ -130,6 +130,10 @@ def assigned(**state: object) -> Fault:
     return at_register(200, body=body)
 
 
+def begun(raises: type[TrustBoxError], said: str, seconds: float = 20.0, **more: object) -> Row:
+    return Row(None, raises, said, kept=True, registered=True, seconds=seconds, more=more)
+
+
 LATER = {"retry-after": "3600"}
 TWICE = b'{"operationId": "4.a", "operationId": "4.b", "status": "assigning"}'
 NAN = b'{"operationId": "4.a", "status": "assigning", "n": NaN}'
@@ -151,31 +155,11 @@ ROWS = {
     "poll busy": Row(
         at_poll(429, headers=LATER), ServiceBusy, "come back in", kept=True, registered=True
     ),
-    "assigning, asked again in an hour": Row(
-        None,
-        ServiceBusy,
-        "not done with it.*come back in 3600",
-        kept=True,
-        registered=True,
-        more={"retry_after": "3600"},
+    "assigning, asked again in an hour": begun(ServiceBusy, "back in 3600 s", retry_after="3600"),
+    "assigning, asked again in 10^9 s": begun(
+        ServiceBusy, "in 2592000 s", retry_after="1000000000"
     ),
-    "assigning, asked again in 10^9 s": Row(
-        None,
-        ServiceBusy,
-        "come back in 2592000",  # as long as anybody is believed
-        kept=True,
-        registered=True,
-        more={"retry_after": "1000000000"},
-    ),
-    "assigning for ever": Row(
-        None,
-        DeadlineExpired,
-        "still says assigning after",
-        kept=True,
-        registered=True,
-        seconds=3.0,
-        more={"polls": -1},
-    ),
+    "assigning for ever": begun(DeadlineExpired, "still says assigning after", 3.0, polls=-1),
     "disabled": Row(None, ServiceRefused, "disabled", more=ends("disabled")),
     "unassigned": Row(None, ServiceRefused, "not assigned", more=ends("unassigned")),
     "failed": Row(None, ServiceRefused, "400209", more=ends("failed", **CUSTOM)),

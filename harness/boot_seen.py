@@ -23,8 +23,5 @@ def of_registers(state: BootState) -> BootSeen | None:
     """What secure-boot registers say; None when none could be read."""
     if state.absent:
         return None
-    verified = state.secure
-    if verified is None and state.its is False:
-        verified = False  # whatever the monitor says: the boot ROM does not insist
     why = "; ".join(state.findings) or "trusted or secure state, no error"
-    return BootSeen(state.source, verified, why)
+    return BootSeen(state.source, state.secure, why)

@@ -82,10 +82,22 @@ class BootState:
 
     @property
     def secure(self) -> bool | None:
-        """The box verified its boot: trusted or secure state, no error. None: not known."""
-        if self.ssm is None or self.isbc_error is None or self.otpmk_fused is None:
-            return None
-        return self.ssm in (Ssm.TRUSTED, Ssm.SECURE) and not self.isbc_error and self.otpmk_fused
+        """The box verified its boot, and nobody can make it do otherwise: trusted or secure state,
+        no error, OTPMK whole, ITS fused, debug closed (device-facts 7(a)).
+
+        False as soon as one of them is known to be wrong; None: none is, and one is not known.
+        """
+        known = (
+            None if self.ssm is None else self.ssm in (Ssm.TRUSTED, Ssm.SECURE),
+            None if self.isbc_error is None else not self.isbc_error,
+            self.otpmk_fused,
+            None if self.otpmk_syndrome is None else not self.otpmk_syndrome,
+            self.its,
+            None if self.debug is None else self.debug is Debug.CLOSED,
+        )
+        if False in known:
+            return False
+        return None if None in known else True
 
     def to_dict(self) -> dict[str, object]:
         """For JSON; registers as hexadecimal text, absent ones null."""
@@ -162,6 +174,8 @@ def _findings(state: BootState, why_absent: str) -> Iterator[str]:
         yield "ITS is not fused: the boot ROM does not insist on a signed image"
     if state.debug is Debug.OPEN:
         yield "debug is open: JTAG reads and writes everything"
+    if state.debug in (Debug.CLOSED_NOTIFY, Debug.CLOSED_SILENT):
+        yield "debug is closed on condition only: who has the response key opens JTAG"
     if state.debug is None and state.registers[Register.OSPR1] is not None:
         yield "the debug level in OSPR1 is none that is known"
     if state.write_protected is False:

@@ -99,6 +99,12 @@ def of_the_tee(policy: Policy) -> Policy:
     return replace(policy, require=keep, ta_files=None, counter=None)
 
 
+def of_what_is_signed(policy: Policy) -> Policy:
+    """``policy`` without what it expects of anything that the TEE does not sign, and with a key."""
+    keep = (policy.require - {Check.HUK, Check.TEE_UUID}) | {Check.KEY}
+    return of_the_tee(replace(policy, require=keep, tee_uuid=None))
+
+
 def watch(
     target: Target,
     policy: PolicyFile,

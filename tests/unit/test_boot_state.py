@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.boot_registers import identify, in_order
+from harness.boot_seen import of_registers
 from harness.boot_state import BootState, Debug, Register, Ssm, decode
 from harness.uboot_answers import swapped
 
@@ -83,18 +84,47 @@ def test_a_register_that_was_not_read_is_named(lacking: Register) -> None:
     assert f"not read: {lacking.value}" in state.findings
 
 
-@pytest.mark.parametrize("lacking", [Register.HPSR, Register.SCRATCHRW2])
+@pytest.mark.parametrize("lacking", [r for r in Register if r is not Register.SVHESR])
 def test_without_its_registers_a_box_is_not_called_secure(lacking: Register) -> None:
     values = {register: value for register, value in FUSED.items() if register is not lacking}
 
     assert decode(values, soc="LS1012A", source="test").secure is None
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        pytest.param({"OSPR": 0, "OSPR1": 0}, id="ITS unfused and JTAG open"),
+        pytest.param({"OSPR": 0x1}, id="ITS unfused"),
+        pytest.param({"OSPR1": 0x0}, id="JTAG open"),
+        pytest.param({"OSPR1": 0x1}, id="JTAG closed on condition"),
+        pytest.param({"HPSR": 0x80010D00}, id="OTPMK damaged"),
+        pytest.param({"HPSR": 0x88000D00}, id="OTPMK not fused"),
+        pytest.param({"SCRATCHRW2": 0x305}, id="ISBC error"),
+    ],
+)
+def test_a_trusted_monitor_alone_is_no_verified_boot(changed: dict[str, int]) -> None:
+    state = _state(**changed)
+    seen = of_registers(state)
+
+    assert state.secure is False
+    assert seen is not None
+    assert (seen.verified, seen.why) == (False, "; ".join(state.findings))
+    assert state.findings
+
+
+def test_a_fuse_that_is_known_to_be_wrong_is_enough() -> None:
+    state = decode({Register.OSPR: 0}, soc="LS1012A", source="test")
+
+    assert state.secure is False
+
+
 @given(st.dictionaries(st.sampled_from(Register), st.integers(0, 2**32 - 1)))
 def test_no_value_crashes_and_only_a_trusted_one_is_secure(values: dict[Register, int]) -> None:
     state = decode(values, soc="LS1012A", source="test")
 
-    assert state.secure is not True or state.ssm in (Ssm.TRUSTED, Ssm.SECURE)
+    good = (state.its, state.debug, state.otpmk_syndrome) == (True, Debug.CLOSED, 0)
+    assert state.secure is not True or (good and state.ssm in (Ssm.TRUSTED, Ssm.SECURE))
     assert all(finding.isprintable() for finding in state.findings)
 
 

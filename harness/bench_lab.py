@@ -47,8 +47,25 @@ def lab_directory(configured: Path | None = None) -> Path:
 def line_key(url: str) -> str:
     """What a bench is called in the lab: its serial line, which only one can have. Names in targets
     files are everybody's own. A device of this machine is not the one of another machine."""
-    host = "" if "://" in url else socket.gethostname()
-    return _key("line", f"{host}{url}")
+    return _key("line", _line(url))
+
+
+def lab_keys(line: str, serial: str | None) -> tuple[str, ...]:
+    """A bench's own and, when its serial number is known, its box's: both are held, both marked."""
+    return (line_key(line), *((serial_key(serial),) if serial is not None else ()))
+
+
+def _line(url: str) -> str:
+    """One text for each line, however it was written: a device's links are followed, and a server
+    is a host and a port, whatever protocol and options it is spoken to with."""
+    if "://" not in url:
+        return f"{socket.gethostname()}{os.path.realpath(url)}"
+    scheme, _, rest = url.partition("://")
+    rest = re.split(r"[?#]", rest, maxsplit=1)[0]
+    if scheme.lower() in ("spy", "alt"):  # pyserial's wrappers of a device
+        return _line(rest)
+    host, slash, path = rest.partition("/")
+    return f"{host.lower()}{slash}{path}".rstrip("/")
 
 
 def serial_key(serial: str) -> str:

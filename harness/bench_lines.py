@@ -37,7 +37,16 @@ class Lines:
 
     def attach(self, *, by: Deadline) -> None:
         """Open each line that is not open. Raises Unreachable when one cannot be in time."""
-        for world, console in self.consoles.items():
+        self._attach(tuple(self.consoles), by)
+
+    def _attach_remote(self, by: Deadline) -> None:
+        """A server keeps its end of a line when a box goes off; a UART that the box feeds does
+        not."""
+        self._attach(tuple(w for w in self.consoles if "://" in self._config.uarts[w]), by)
+
+    def _attach(self, worlds: tuple[World, ...], by: Deadline) -> None:
+        for world in worlds:
+            console = self.consoles[world]
             if console.attached:
                 continue
             for attempt in tenacity.Retrying(
@@ -48,6 +57,18 @@ class Lines:
             ):
                 with attempt:
                     console.attach(self._config.uarts[world], baudrate=self._config.speed)
+
+    def attach_if_there(self, *, by: Deadline) -> None:
+        """As ``attach``, but a line that cannot be opened is no error: ``ended`` tells it."""
+        with contextlib.suppress(Unreachable):
+            self.attach(by=by)
+
+    @property
+    def ended(self) -> tuple[str, ...]:
+        """What nobody listens to now: lines that ended, or never could be opened."""
+        return tuple(
+            self._config.uarts[world] for world, one in self.consoles.items() if not one.attached
+        )
 
     def begin(self, at: float) -> None:
         """A new life of the box began at ``at`` (monotonic seconds): see ``Console.began``."""
@@ -69,9 +90,12 @@ class Lines:
     def fall_silent(self, seconds: float, *, by: Deadline) -> str:
         """Wait until a key brings no byte on any console within ``seconds``; a living box echoes.
 
-        A line that ended is silent. Returns "", or the last words when time is up before.
+        Returns "", or the last words when time is up before. A device whose line ended counts as
+        silent: the box may feed it, see ``ended``. A server's line is opened again to be heard;
+        raises Unreachable when that cannot be in time.
         """
         while True:
+            self._attach_remote(by)
             heard, quiet = self._counts(), Deadline.after(seconds)
             with contextlib.suppress(LinkLost):
                 self.main.send(b"\r")
@@ -83,6 +107,11 @@ class Lines:
                 return self._last()
             # What has begun to be said ends before the next key: one answer is not taken for two.
             threading.Event().wait(max(0.0, quiet.at - time.monotonic()))
+
+    def detach(self) -> None:
+        """Nothing is sent there any more; ``attach`` opens them again."""
+        for console in self.consoles.values():
+            console.detach()
 
     def close(self) -> None:
         """For good; the records can still be read."""

@@ -46,6 +46,18 @@ class BenchHeld(RigError):
         self.owner = owner
 
 
+class BenchLost(BenchHeld):
+    """The bench was ours and somebody took it over; ``owner`` None: it was given back since."""
+
+    def __init__(self, name: str, owner: Owner | None, path: Path) -> None:
+        super().__init__(name, owner, path)
+        self.message = (
+            f"{name} was taken over by {owner or 'somebody'}: this process does nothing more to it"
+        )
+        self.args = (self.message,)
+        self.hint = "It was taken for dead, as one that is stopped for long is. Start anew."
+
+
 class BenchLock:
     """Held from ``take`` until ``release``.
 
@@ -69,7 +81,7 @@ class BenchLock:
         )
         self._lost, self._beat, self._dead = lost, beat_seconds, dead_seconds
         self._mine: Owner | None = None
-        self._over = threading.Event()
+        self._over, self._gone = threading.Event(), threading.Event()
         self._heart: threading.Thread | None = None
         self._log = logging.getLogger(f"harness.bench.{self.name}")
 
@@ -85,6 +97,7 @@ class BenchLock:
         if before is not None:
             self._log.warning("%s: taken over from %s, who is dead", self.name, before)
         self._over.clear()
+        self._gone.clear()
         self._heart = threading.Thread(target=self._keep, name=f"lock-{self.name}", daemon=True)
         self._heart.start()
         return before
@@ -100,6 +113,14 @@ class BenchLock:
         with contextlib.suppress(RigError, OSError), self._turned():
             if self._owner() == mine:
                 self.path.unlink()
+
+    def check(self) -> None:
+        """Raises BenchLost when it is not ours any more, also before the heartbeat has seen that:
+        a process that was stopped wakes up in the middle of what it did."""
+        if self._mine is None or self._gone.is_set() or self._owner() != self._mine:
+            self._gone.set()
+            owner = self._owner()
+            raise BenchLost(self.name, None if owner == self._mine else owner, self.path)
 
     def look(self) -> Owner | None:
         """The live owner, None when the bench is free. Raises BenchHeld when nobody can tell."""
@@ -146,6 +167,7 @@ class BenchLock:
         while not self._over.wait(self._beat):
             try:
                 if self._owner() != self._mine:
+                    self._gone.set()
                     self._lost(f"{self.name} was taken over by {self._owner() or 'nobody'}")
                     return
                 os.utime(self.path)

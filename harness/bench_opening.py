@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from harness import bench_serial
-from harness.bench_lab import lab_directory, line_key, serial_key
+from harness.bench_lab import lab_directory, lab_keys
 from harness.bench_lock import BenchLock
 from harness.bench_quarantine import refuse
 from harness.bench_recovery import recover
@@ -22,6 +22,7 @@ from harness.capability import Capability
 from harness.config_bench import BenchConfig
 from harness.console import SerialConsole
 from harness.deadline import Deadline
+from harness.errors import TrustBoxError
 from harness.history import History
 from harness.holding import Holding
 from harness.power import ConfiguredSwitch
@@ -45,12 +46,16 @@ def hold_bench(
     and nothing is done to it, except that a box that does not answer is given power.
     """
     serial = bench_serial.wanted(config.name, serial, config.serial)
-    with ExitStack() as undo:
-        rig = hold_rig(config, serial=serial, progress=progress)
-        undo.callback(rig.close)
+    rig = hold_rig(config, serial=serial, progress=progress)
+    try:
         rig.open(by=by)
         confirm_serial(rig, by=by)
-        undo.pop_all()
+    except BaseException as why:
+        try:
+            rig.close()
+        except TrustBoxError as problem:  # what was wrong at first is what a person must read
+            why.add_note(f"and then: {problem.message}")
+        raise
     return holding_of(rig, progress=progress)
 
 
@@ -93,13 +98,26 @@ def hold_rig(
     """
     directory = lab_directory(config.lab_directory)
     if not even_quarantined:
-        refuse(directory, line_key(config.line), config.name)
-    vitals = Vitals(config.name)
+        refuse(directory, lab_keys(config.line, serial), config.name)
+    vitals, keys = Vitals(config.name), lab_keys(config.line, serial)
+    consoles = {world: SerialConsole(world, vitals) for world in config.uarts}
+
+    def lost(why: str) -> None:
+        vitals.report_death(why)
+        for console in consoles.values():
+            console.detach()  # what is typed there is the new owner's
+
+    def confirm_ours() -> None:
+        for lock in taken:
+            lock.check()
+
+    taken: list[BenchLock] = []
     with ExitStack() as held:
-        for key, name in ((line_key(config.line), config.name), (serial_key(serial), serial)):
-            lock = BenchLock(directory, key, name=name, lost=vitals.report_death)
+        for key, name in zip(keys, (config.name, serial), strict=True):
+            lock = BenchLock(directory, key, name=name, lost=lost)
             dead = lock.take()
             held.callback(lock.release)
+            taken.append(lock)
             if dead is not None:
                 progress(f"{name}: taken over from {dead}, who is dead")
         locks = held.pop_all()
@@ -107,9 +125,10 @@ def hold_rig(
         config,
         serial=serial,
         vitals=vitals,
-        consoles={world: SerialConsole(world, vitals) for world in config.uarts},
+        consoles=consoles,
         switch=ConfiguredSwitch(config.name, config.power) if config.power else None,
         give_back=locks.close,
+        confirm_ours=confirm_ours,
     )
 
 

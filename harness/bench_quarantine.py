@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +12,8 @@ from harness.bench_lab import get, put
 from harness.bench_owner import Owner
 from harness.errors import RigError
 from harness.recording import printable
+
+_KEY = re.compile(r"(?:line|serial)-[A-Za-z0-9._-]{1,80}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,23 +30,24 @@ class Quarantine:
         return f"{self.serial} since {when} by {self.by}: {self.reason}"
 
 
-def quarantine(directory: Path, key: str, *, serial: str, reason: str) -> None:
-    """Mark the bench with that ``bench_lab.line_key``. Raises RigError when that fails."""
+def quarantine(directory: Path, keys: Sequence[str], *, serial: str, reason: str) -> None:
+    """Mark bench and box: ``keys`` are ``bench_lab.lab_keys``. Raises RigError when that fails."""
     owner = Owner.here("")
-    put(
-        _path(directory, key),
-        {
-            "serial": serial,
-            "reason": reason[:2000],
-            "since": time.time(),
-            "by": f"{owner.user}@{owner.host}",
-        },
-    )
+    mark = {
+        "serial": serial,
+        "reason": reason[:2000],
+        "since": time.time(),
+        "by": f"{owner.user}@{owner.host}",
+        "keys": list(keys),
+    }
+    for key in keys:
+        put(_path(directory, key), mark)
 
 
-def quarantined(directory: Path, key: str) -> Quarantine | None:
-    """The mark, None when there is none. One that cannot be read counts as a mark."""
-    values = get(_path(directory, key))
+def quarantined(directory: Path, keys: Sequence[str]) -> Quarantine | None:
+    """The first mark, None when there is none. One that cannot be read counts as a mark."""
+    found = (get(_path(directory, key)) for key in keys)
+    values = next((values for values in found if values is not None), None)
     if values is None:
         return None
     since = values.get("since")
@@ -54,24 +59,38 @@ def quarantined(directory: Path, key: str) -> Quarantine | None:
     )
 
 
-def refuse(directory: Path, key: str, name: str) -> None:
+def refuse(directory: Path, keys: Sequence[str], name: str) -> None:
     """Raises RigError with the reason when the bench is in quarantine; ``name`` is for people."""
-    mark = quarantined(directory, key)
+    mark = quarantined(directory, keys)
     if mark is not None:
         raise RigError(
             f"{name} is in quarantine: {mark}",
-            hint=f"Look at the box; when it is well: trustbox targets release {name}",
+            hint="Look at the box; when it is well: trustbox targets release"
+            f" {name} --serial {mark.serial}",
         )
 
 
-def release(directory: Path, key: str) -> Quarantine | None:
-    """Lift the mark; returns what it said, None when there was none. Raises RigError."""
-    mark = quarantined(directory, key)
-    try:
-        _path(directory, key).unlink(missing_ok=True)
-    except OSError as problem:
-        raise RigError(f"{_path(directory, key)}: {problem.strerror}") from problem
+def release(directory: Path, keys: Sequence[str]) -> Quarantine | None:
+    """Lift the mark, on bench and box; returns what it said, None when there was none.
+
+    Raises RigError.
+    """
+    mark = quarantined(directory, keys)
+    together = [other for key in keys for other in _with(directory, key)]
+    for key in dict.fromkeys([*keys, *together]):
+        try:
+            _path(directory, key).unlink(missing_ok=True)
+        except OSError as problem:
+            raise RigError(f"{_path(directory, key)}: {problem.strerror}") from problem
     return mark
+
+
+def _with(directory: Path, key: str) -> list[str]:
+    """The keys that were marked together with that one."""
+    others = (get(_path(directory, key)) or {}).get("keys")
+    if not isinstance(others, list):
+        return []
+    return [other for other in others[:4] if isinstance(other, str) and _KEY.fullmatch(other)]
 
 
 def _path(directory: Path, key: str) -> Path:

@@ -15,7 +15,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from harness.bench_lab import lab_directory, line_key
+from harness.bench_lab import lab_directory, lab_keys
+from harness.bench_lock import BenchLost
 from harness.bench_quarantine import quarantine
 from harness.bench_reset import reboot_command
 from harness.bench_rig import BenchRig
@@ -64,15 +65,19 @@ def recover(
 
     ``why`` is what was wrong, for the log and the mark. The times bound, in seconds, an answer over
     SSH, the first sign of a reset, and a boot. Raises RigError when no rung helped: then
-    the bench is in quarantine, and nobody opens it until ``trustbox targets release``.
+    the bench is in quarantine, and nobody opens it until ``trustbox targets release``. Raises
+    BenchLost as soon as somebody else has the bench: then nothing more is done, and no mark left.
     """
     log = logging.getLogger(f"harness.bench.{rig.config.name}")
     climbed: list[Rung] = []
     times = _Times(ssh_seconds, sign_seconds, boot_seconds)
     for name, attempt in _LADDER:
+        rig.confirm_ours()
         started = time.monotonic()
         try:
             worked, said = True, attempt(rig, times)
+        except BenchLost:
+            raise
         except TrustBoxError as problem:
             worked, said = False, problem.message
         rung = Rung(name, worked, said, time.monotonic() - started)
@@ -82,13 +87,15 @@ def recover(
         progress(f"{rig.config.name}: {rung}")
         if worked:
             return tuple(climbed)
+    rig.confirm_ours()
     name, reason = rig.config.name, f"{why}; {'; '.join(map(str, climbed))}"
-    lab, line = lab_directory(rig.config.lab_directory), line_key(rig.config.line)
-    quarantine(lab, line, serial=rig.serial, reason=reason)
+    lab, keys = lab_directory(rig.config.lab_directory), lab_keys(rig.config.line, rig.serial)
+    quarantine(lab, keys, serial=rig.serial, reason=reason)
     rig.note("in quarantine")
     raise RigError(
         f"{name} ({rig.serial}) could not be brought back and is in quarantine: {reason}",
-        hint=f"Look at the box; when it is well: trustbox targets release {name}",
+        hint="Look at the box; when it is well: trustbox targets release"
+        f" {name} --serial {rig.serial}",
     )
 
 
@@ -103,6 +110,7 @@ def _sysrq(rig: BenchRig, times: _Times) -> str:
     rig.lines.attach(by=by)
     mark = rig.lines.mark()
     for key in _SYSRQ:
+        rig.confirm_ours()
         rig.lines.main.send_break()
         rig.lines.main.send(bytes([key]))
         threading.Event().wait(by.slice("SysRq", _KEY_SECONDS))

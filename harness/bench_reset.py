@@ -17,9 +17,10 @@ _REBOOT = ("reboot", "-f")
 
 
 def reboot_command(rig: BenchRig, *, by: Deadline) -> str:
-    """Run it over SSH, else logged in on the console; returns which. Raises DeviceRefused.
+    """Run it over SSH, else logged in on the console; returns which.
 
-    That it ran is all that is known; a command that ends the box ends its own answer, too.
+    Raises DeviceRefused, BenchLost. That it ran is all that is known; a command that ends the box
+    ends its own answer, too.
     """
     vitals = Vitals(rig.config.name)  # its own: what is known of the box's death must not stop us
     ssh = SshShell(lambda: rig.config.endpoint, vitals, History())
@@ -34,6 +35,7 @@ def reboot_command(rig: BenchRig, *, by: Deadline) -> str:
     if login is None:
         why.append("on the console: the entry has no console login")
         raise DeviceRefused("; ".join(why))
+    rig.confirm_ours()
     try:
         _on_console(rig, login, vitals, by)
     except TrustBoxError as problem:

@@ -6,6 +6,7 @@ the shell answers, and a box that comes back in the same life was never without 
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
@@ -14,17 +15,20 @@ from dataclasses import dataclass
 
 from harness.bench_answer import answers, boot_id, nobody_listens
 from harness.bench_lines import Lines
+from harness.bench_lock import BenchLost
 from harness.config_bench import BenchConfig
 from harness.config_power import Action
 from harness.console import SerialConsole
 from harness.deadline import Deadline
-from harness.errors import MissingCapability, RigError
+from harness.errors import MissingCapability, RigError, Unreachable
 from harness.holding import Endpoint
 from harness.power import PowerSwitch
 from harness.power_command import run_command
 from harness.target import World
 from harness.vitals import Vitals
 
+ATTACH_SECONDS = 5.0
+"""For a serial line that should be there and is not yet open."""
 OFF_SECONDS = 60.0
 """On top of what the switch itself may take: for a box that ends its last words."""
 ANSWER_SECONDS = 60.0
@@ -59,11 +63,13 @@ class BenchRig:
         consoles: Mapping[World, SerialConsole],
         switch: PowerSwitch | None,
         give_back: Callable[[], None] = lambda: None,
+        confirm_ours: Callable[[], None] = lambda: None,
         off_seconds: float = OFF_SECONDS,
     ) -> None:
         self.config, self.serial = config, serial
         self.vitals, self.lines = vitals, Lines(consoles, config)
         self._switch, self._give_back, self._off_seconds = switch, give_back, off_seconds
+        self._confirm_ours, self._lost = confirm_ours, ""
         self._lock = threading.RLock()
         self._is_on: bool | None = None
         self._boot_id = self._missed = ""
@@ -81,8 +87,22 @@ class BenchRig:
     def can_cycle(self) -> bool:
         return self.has_power or (self._switch is not None and self._switch.can("cycle"))
 
+    def confirm_ours(self) -> None:
+        """Before anything is done to the box. Raises BenchLost for good once somebody else has the
+        bench; the consoles are detached then, and no new life of the box makes that good."""
+        try:
+            self._confirm_ours()
+        except BenchLost as lost:
+            if not self._lost:
+                self._lost = lost.message
+                self.note(lost.message)
+            self.vitals.report_death(lost.message)
+            self.lines.detach()
+            raise
+
     def endpoint(self) -> Endpoint:
-        """Where SSH answers. Raises RigError when the box is off."""
+        """Where SSH answers. Raises RigError when the box is off, BenchLost."""
+        self.confirm_ours()
         if self._is_on is False:
             raise RigError(f"{self.serial} is off")
         return self.config.endpoint
@@ -90,17 +110,24 @@ class BenchRig:
     def open(self, *, by: Deadline) -> None:
         """Attach the consoles; a box that is on is left alone, one that does not answer gets power.
 
-        Raises as ``on``, Unreachable for a serial line; without power also for a silent box.
+        Raises as ``on``, Unreachable for a serial line; without power also for a silent box. A box
+        that was seen to boot from that power loses it again with ``close``, also after an error.
         """
         with self._lock:
+            self.confirm_ours()
             self.lines.attach(by=by)
             self._is_on = True if answers(self.config.endpoint) else None
             if self._is_on or not self.has_power:
                 self._awake(by.sooner(ANSWER_SECONDS))
                 return
             self.note("SSH does not answer: giving power")
-            self.on(by=by.sooner(BOOT_SECONDS))
-            self._ours = True
+            self._ours, mark = True, self.lines.mark()
+            try:
+                self.on(by=by.sooner(BOOT_SECONDS))
+            except BaseException:
+                # Nothing that a boot prints: it may have been on all the time, for somebody else.
+                self._ours = bool(self.lines.boot_text(mark))
+                raise
 
     def on(self, *, by: Deadline) -> None:
         """Give power; returns when the shell answers. Already on: nothing happens.
@@ -109,6 +136,7 @@ class BenchRig:
         switch fails or the box never was off, DeadlineExpired, Unreachable.
         """
         with self._lock:
+            self.confirm_ours()
             if self._is_on:
                 self.vitals.check()
                 return
@@ -135,8 +163,11 @@ class BenchRig:
         Raises RigError when the switch fails, and when the box goes on talking.
         """
         with self._lock:
+            self.confirm_ours()
             if self._is_on is False:
                 return
+            # Silence on a line that nobody listens to is no evidence.
+            self.lines.attach_if_there(by=Deadline.after(ATTACH_SECONDS))
             by = Deadline.after(self._off_seconds + self._seconds)
             self._is_on = None
             self._do("off", by)
@@ -150,7 +181,11 @@ class BenchRig:
                 )
             self.vitals.reset()
             self._is_on, self._off_at = False, time.monotonic()
-            self.note("off: the console is silent, SSH is gone")
+            ended = self.lines.ended
+            heard = (
+                f"the serial line ended ({', '.join(ended)})" if ended else "the console is silent"
+            )
+            self.note(f"off: {heard}, SSH is gone")
 
     def cycle(self, *, by: Deadline) -> Cycled:
         """Off and on, with evidence; a switch that can only cycle is asked for that.
@@ -158,6 +193,7 @@ class BenchRig:
         Raises as ``on`` and ``off``, MissingCapability without any switch.
         """
         with self._lock:
+            self.confirm_ours()
             started, before, mark = time.monotonic(), self._boot_id, self.lines.mark()
             if self.has_power:
                 self.off()
@@ -179,10 +215,12 @@ class BenchRig:
         Returns the new boot id. Raises as ``on``; DeadlineExpired when the old life goes on.
         """
         with self._lock:
+            self.confirm_ours()
             before = self._boot_id
             self.vitals.reset()
             self._is_on = None  # as long as it boots, nobody listens, and that is no news
             while True:
+                self.confirm_ours()
                 self.lines.attach(by=by)
                 self._awake(by)
                 if self._boot_id != before and (before or self.lines.boot_text(mark)):
@@ -196,6 +234,7 @@ class BenchRig:
         Raises as ``ssh_transport.connect``, BoxDied for one that was seen to die.
         """
         with self._lock:
+            self.confirm_ours()
             if self.vitals.cause == self._missed:
                 self.vitals.reset()
             return self._awake(by)
@@ -210,10 +249,12 @@ class BenchRig:
         if restore is None:
             raise MissingCapability(self.config.name, ["restore"])
         with self._lock:
+            self.confirm_ours()
             started = time.monotonic()
             self._is_on = None
             self.vitals.report_death("the bench puts it back into its delivered state")
             said = run_command(restore.argv, by=by.sooner(restore.seconds))
+            self.confirm_ours()
             self.lines.begin(started)
             self.vitals.reset()
             self._boot_id, self._off_at = "", 0.0
@@ -231,14 +272,16 @@ class BenchRig:
         return "\n".join(self._said)
 
     def close(self) -> None:
-        """As the interface says: off only if it was we who switched on. Safe to call twice."""
+        """As the interface says: off only if it was we who switched on, and nobody else has the
+        bench meanwhile. Safe to call twice."""
         with self._lock:
             if self._closed:
                 return
             self._closed = True
             try:
                 if self._ours:
-                    self.off()
+                    with contextlib.suppress(BenchLost):
+                        self.off()
             finally:
                 self.lines.close()
                 self._give_back()
@@ -267,7 +310,10 @@ class BenchRig:
         """Empty once the box is off; else what of it still lives when time is up."""
         power = self.config.power
         quiet = power.silence_seconds if power is not None else 3.0
-        said = self.lines.fall_silent(quiet, by=by)
+        try:
+            said = self.lines.fall_silent(quiet, by=by)
+        except Unreachable as problem:
+            return f"nobody can hear whether it is silent: {problem.message}"
         if said:
             return f"its console still talks: {said!r}"
         while answers(self.config.endpoint):
@@ -279,6 +325,7 @@ class BenchRig:
     def _do(self, action: Action, by: Deadline) -> None:
         if self._switch is None or not self._switch.can(action):
             raise MissingCapability(self.config.name, ["power"])
+        self.confirm_ours()
         said = self._switch.do(action, by=by)
         self.note(f"power {action}: {said or 'done'}")
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from harness.bench_check import Check, Verdict, check_bench, exit_status
-from harness.bench_lab import lab_directory, line_key
+from harness.bench_lab import lab_directory, lab_keys
 from harness.bench_lock import BenchHeld, BenchLock
 from harness.bench_quarantine import quarantined
 from harness.bench_quarantine import release as lift
@@ -77,10 +77,14 @@ def check(
 
 
 @app.command()
-def release(name: Name, config: TargetsFile = None) -> None:
-    """Lift a bench's quarantine: somebody has looked at the box, and it is well."""
+def release(name: Name, serial: Serial = None, config: TargetsFile = None) -> None:
+    """Lift a bench's quarantine: somebody has looked at the box, and it is well.
+
+    --serial is for a box that was marked on another bench and then moved here.
+    """
     bench = choose_bench(name, config)
-    mark = lift(lab_directory(bench.lab_directory), line_key(bench.line))
+    keys = lab_keys(bench.line, serial or bench.serial)
+    mark = lift(lab_directory(bench.lab_directory), keys)
     typer.echo(f"released: {mark}" if mark else f"{name} was not in quarantine")
 
 
@@ -110,12 +114,12 @@ def _told(target: TargetConfig) -> dict[str, str | None]:
 
 
 def _state(bench: BenchConfig) -> str:
-    lab, key = lab_directory(bench.lab_directory), line_key(bench.line)
-    mark = quarantined(lab, key)
+    lab, keys = lab_directory(bench.lab_directory), lab_keys(bench.line, bench.serial)
+    mark = quarantined(lab, keys)
     if mark is not None:
         return f"in quarantine: {mark}"
     try:
-        owner = BenchLock(lab, key, name=bench.name).look()
+        owner = BenchLock(lab, keys[0], name=bench.name).look()
     except BenchHeld as held:
         return held.message
     return f"held by {owner}" if owner is not None else "free"

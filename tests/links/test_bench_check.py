@@ -170,7 +170,7 @@ def test_a_bench_in_use_is_left_alone(bench_box: BenchBox) -> None:
 
 def test_a_quarantined_bench_can_be_looked_at(bench_box: BenchBox) -> None:
     lab = lab_directory(bench_box.config().lab_directory)
-    quarantine(lab, line_key(bench_box.uart), serial=SERIAL, reason="it hung")
+    quarantine(lab, [line_key(bench_box.uart)], serial=SERIAL, reason="it hung")
     checks = check(bench_box)
 
     assert failed(checks)[0] == "quarantine"
@@ -214,7 +214,7 @@ def test_the_list_tells_who_holds_a_bench_and_a_release_lifts_a_quarantine(
     lock.take()
     held = trustbox("targets", "list", "--targets", str(file)).stdout
     lock.release()
-    quarantine(lab, line_key(bench_box.uart), serial=SERIAL, reason="it hung")
+    quarantine(lab, [line_key(bench_box.uart)], serial=SERIAL, reason="it hung")
     marked = trustbox("targets", "list", "--targets", str(file)).stdout
     released = trustbox("targets", "release", "bench-07", "--targets", str(file)).stdout
 

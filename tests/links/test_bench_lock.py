@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.bench_lab import get, lab_directory, line_key, put, serial_key
+from harness.bench_lab import get, lab_directory, lab_keys, line_key, put, serial_key
 from harness.bench_lock import BenchHeld, BenchLock
 from harness.bench_owner import Owner
 from harness.bench_quarantine import quarantine, quarantined, refuse, release
@@ -205,24 +205,61 @@ def test_names_of_files_are_different_for_different_lines_and_harmless() -> None
 
 
 def test_a_box_in_quarantine_is_refused_with_the_reason(tmp_path: Path) -> None:
-    quarantine(tmp_path, "bench-07", serial="TB-0042", reason="did not come back")
+    quarantine(tmp_path, ["bench-07"], serial="TB-0042", reason="did not come back")
 
     with pytest.raises(RigError, match=r"in quarantine: TB-0042 since .*: did not come back") as no:
-        refuse(tmp_path, "bench-07", "bench-07")
+        refuse(tmp_path, ["bench-07"], "bench-07")
     assert "trustbox targets release bench-07" in no.value.diagnostics()
 
 
 def test_a_quarantine_ends_with_its_release(tmp_path: Path) -> None:
-    quarantine(tmp_path, "bench-07", serial="TB-0042", reason="did not come back")
-    mark = release(tmp_path, "bench-07")
+    quarantine(tmp_path, ["bench-07"], serial="TB-0042", reason="did not come back")
+    mark = release(tmp_path, ["bench-07"])
 
     assert mark is not None
     assert mark.reason == "did not come back"
-    refuse(tmp_path, "bench-07", "bench-07")
-    assert release(tmp_path, "bench-07") is None
+    refuse(tmp_path, ["bench-07"], "bench-07")
+    assert release(tmp_path, ["bench-07"]) is None
 
 
 def test_a_mark_that_cannot_be_read_is_a_mark(tmp_path: Path) -> None:
     (tmp_path / "bench-07.quarantine").write_text("[]")
 
-    assert quarantined(tmp_path, "bench-07") is not None
+    assert quarantined(tmp_path, ["bench-07"]) is not None
+
+
+def test_a_mark_is_on_bench_and_box_and_is_lifted_from_both(tmp_path: Path) -> None:
+    keys = lab_keys("/dev/ttyUSB0", "TB-0042")
+    elsewhere, other = lab_keys("/dev/ttyUSB1", "TB-0042"), lab_keys("/dev/ttyUSB1", "TB-0043")
+    quarantine(tmp_path, keys, serial="TB-0042", reason="did not come back")
+
+    refuse(tmp_path, other, "bench-08")
+    for marked in (keys, elsewhere, lab_keys("/dev/ttyUSB0", "TB-0043")):
+        with pytest.raises(RigError, match="did not come back"):
+            refuse(tmp_path, marked, "bench-07")
+    release(tmp_path, elsewhere)
+
+    assert quarantined(tmp_path, keys) is None
+
+
+def test_a_mark_that_names_other_files_lifts_none_of_them(tmp_path: Path) -> None:
+    lab = tmp_path / "lab"
+    lab.mkdir()
+    (tmp_path / "line-x.quarantine").touch()
+    put(lab / "line-y.quarantine", {"keys": ["../line-x", "line-/../../line-x", 7]})
+    release(lab, ["line-y"])
+
+    assert (tmp_path / "line-x.quarantine").exists()
+
+
+def test_a_line_has_one_name_however_it_is_written(tmp_path: Path) -> None:
+    (tmp_path / "by-id").symlink_to("/dev/null")
+
+    assert line_key(str(tmp_path / "by-id")) == line_key("/dev/null") == line_key("//dev/./null")
+    assert line_key("spy:///dev/null?file=log") == line_key("/dev/null")
+    assert (
+        line_key("rfc2217://LAB:4007")
+        == line_key("rfc2217://lab:4007/?ign_set_control")
+        == line_key("socket://lab:4007")
+    )
+    assert line_key("rfc2217://lab:4007") != line_key("rfc2217://lab:4008")

@@ -13,10 +13,12 @@ from harness.bench_rig import BenchRig
 from harness.capability import Capability
 from harness.deadline import Deadline
 from harness.errors import (
+    BoxDied,
     IntegrityFailure,
     MissingCapability,
     Misuse,
     RigError,
+    TrustBoxError,
     UntrustedHost,
 )
 from harness.holding import Holding
@@ -213,3 +215,33 @@ def test_lasting_steps_are_permitted_for_the_very_box_only(bench_box: BenchBox) 
     by = Deadline.after(60)
     with open_target("bench-07", serial=SERIAL, lasting=SERIAL, by=by, config=file) as target:
         assert target.lasting
+
+
+def test_an_opening_that_fails_leaves_no_box_switched_on_that_was_off(
+    hold: Hold, bench_box: BenchBox, pdu: PowerServer
+) -> None:
+    def panics(path: str) -> int:
+        if path.endswith("off"):
+            bench_box.off()
+        else:
+            bench_box.is_on = True
+            bench_box.says(b"U-Boot 2025.01\r\nKernel panic - not syncing: no root\r\n")
+        return 200
+
+    bench_box.off()
+    pdu.switch = panics
+    with pytest.raises(BoxDied, match="no root"):
+        hold(power=power_line(pdu))
+
+    assert not bench_box.is_on
+    assert [path for _, path, _, _ in pdu.asked] == ["/on", "/off"]
+
+
+def test_an_opening_that_fails_on_a_box_that_may_have_been_on_cuts_no_power(
+    hold: Hold, bench_box: BenchBox, pdu: PowerServer
+) -> None:
+    bench_box.hang()
+    with pytest.raises(TrustBoxError):
+        hold_bench(bench_box.config(power=power_line(pdu)), serial=SERIAL, by=Deadline.after(2))
+
+    assert [path for _, path, _, _ in pdu.asked] == ["/on"]

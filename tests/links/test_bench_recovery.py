@@ -118,7 +118,7 @@ def test_a_box_that_nothing_brings_back_is_quarantined(
     with pytest.raises(RigError, match="could not be brought back and is in quarantine") as caught:
         climb(rig)
 
-    mark = quarantined(lab_directory(rig.config.lab_directory), line_key(bench_box.uart))
+    mark = quarantined(lab_directory(rig.config.lab_directory), [line_key(bench_box.uart)])
     assert mark is not None
     assert mark.serial == SERIAL
     assert "it does not answer; SSH: " in mark.reason

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
 
@@ -32,8 +33,14 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def rig(bench_box: BenchBox, pdu: PowerServer) -> Iterator[BenchRig]:
-    """Opened, with little patience for a box that goes on talking."""
-    config, vitals = bench_box.config(power=power_line(pdu)), Vitals("bench-07")
+    rig = made(bench_box, pdu)
+    yield rig
+    rig.close()
+
+
+def made(bench_box: BenchBox, pdu: PowerServer, **lines: str) -> BenchRig:
+    """Opened, with little patience for a box that goes on talking; ``lines`` of its entry."""
+    config, vitals = bench_box.config(power=power_line(pdu), **lines), Vitals("bench-07")
     assert config.power is not None
     rig = BenchRig(
         config,
@@ -44,8 +51,7 @@ def rig(bench_box: BenchBox, pdu: PowerServer) -> Iterator[BenchRig]:
         off_seconds=-4.0,
     )
     rig.open(by=soon())
-    yield rig
-    rig.close()
+    return rig
 
 
 def soon() -> Deadline:
@@ -189,3 +195,43 @@ def test_a_panic_while_it_boots_ends_the_wait(
     pdu.switch = panics
     with pytest.raises(BoxDied, match="no root"):
         rig.on(by=soon())
+
+
+def test_a_console_that_nobody_listens_to_is_attached_before_its_silence_counts(
+    rig: BenchRig, pdu: PowerServer
+) -> None:
+    rig.lines.detach()
+    pdu.switch = lambda path: 200
+    with pytest.raises(RigError, match=r"was switched off, but its console still talks: .*login"):
+        rig.off()
+
+
+def test_a_line_that_went_away_with_the_box_is_no_silence_and_is_named(
+    bench_box: BenchBox, pdu: PowerServer
+) -> None:
+    adapter = bench_box.directory / "ttyUSB0"
+    adapter.symlink_to(bench_box.uart)
+    rig = made(bench_box, pdu, serial_url=f'"{adapter}"')
+    rig.lines.detach()
+    adapter.unlink()
+    rig.off()
+
+    assert f"off: the serial line ended ({adapter}), SSH is gone" in rig.log()
+    rig.close()
+
+
+def test_a_server_s_line_that_cannot_be_opened_again_proves_nothing(
+    bench_box: BenchBox, pdu: PowerServer
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        where = f"socket://127.0.0.1:{server.getsockname()[1]}"
+        rig = made(bench_box, pdu, serial_url=f'"{where}"')
+        rig.off()  # a silent line that is open
+        assert "the console is silent" in rig.log()
+        rig.on(by=soon())
+        far = server.accept()[0]
+        far.recv(64)  # what was typed; unread, it would make a reset of the goodbye
+        far.close()
+    with pytest.raises(RigError, match="switched off, but nobody can hear whether it is silent"):
+        rig.off()
+    rig.close()

@@ -14,13 +14,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from dataclasses import replace as replaced
 from pathlib import Path
 
 from harness import adopt_entry, adopt_key, bench_serial
 from harness.adopt_look import SSH_DIRECTORY, HostKey, Identity, look
 from harness.bench_lab import lab_directory, line_key, serial_key
 from harness.bench_lock import BenchLock
-from harness.config_bench import SERIAL_PATHS
+from harness.config_bench import SERIAL_PATHS, BenchConfig
 from harness.config_presets import load_presets
 from harness.console import SerialConsole
 from harness.console_login import ConsoleLogin
@@ -53,7 +54,8 @@ _PRESETS = {"LS1012A": "trustbox-edge", "LS1046A": "trustbox-edgexl"}
 class Wish:
     """What a person says about the bench that shall be. ``serial`` is the label, if it was read.
 
-    ``password_file`` goes into the entry for the console's login; its text never does.
+    ``password_file`` goes into the entry for the console's login, or ``new_password_file`` when it
+    was that one's password that let us in; their texts never do.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Wish:
     user: str = "root"
     console_user: str = "root"
     password_file: Path | None = None
+    new_password_file: Path | None = None
     ssh_directory: str = SSH_DIRECTORY
     serial_paths: tuple[str, ...] = SERIAL_PATHS
     home: str | None = None
@@ -116,7 +119,7 @@ def adopt(
     reports another serial number than the label or none, UntrustedHost when SSH at that address
     offers a host key that the box does not have. Then the file is as before.
     """
-    if not replace and wish.name in adopt_entry.names(file):
+    if not replace and wish.name in adopt_entry.entries(file):
         raise Misuse(
             f"{file} has a target called {wish.name} already",
             hint="Choose another name, or replace it with --replace.",
@@ -124,17 +127,23 @@ def adopt(
     preset = _preset(wish.preset)
     adopt_entry.check(wish.name, _entry(wish, _ANYBODY, "TB", preset), where="the new entry")
     public = adopt_key.ensure_key(wish.client_key)
+    replaces = adopt_entry.entries(file).get(wish.name)
+    shared = replaces.lab_directory if isinstance(replaces, BenchConfig) else None
     with ExitStack() as held:
-        held.callback(_locked(line_key(wish.serial_url), wish.name).release)
+        held.callback(_locked(shared, line_key(wish.serial_url), wish.name).release)
         progress(f"logging in on the console at {wish.serial_url}")
         shell, vitals = held.enter_context(on_console(wish, login))
         identity = look(
             shell, by=by, ssh_directory=wish.ssh_directory, serial_paths=wish.serial_paths
         )
         serial = _confirmed(wish, identity)
-        held.callback(_locked(serial_key(serial), serial).release)
+        held.callback(_locked(shared, serial_key(serial), serial).release)
         progress(f"this is {serial}: {identity.model or identity.machine or 'no model'}")
+        if shell.let_in_by is not None and shell.let_in_by is login.new_password:
+            wish = replaced(wish, password_file=wish.new_password_file)
         entry = _entry(wish, identity, serial, preset or _PRESETS.get(identity.soc or ""))
+        if shared is not None:
+            entry["lab_directory"] = str(shared)
         added = _install(shell, wish, public, by)
         progress("trying SSH with the host key that was read over the console")
         ssh = try_ssh(_endpoint(wish, entry), vitals, by=by.sooner(SSH_SECONDS))
@@ -159,8 +168,8 @@ def try_ssh(endpoint: Endpoint, vitals: Vitals, *, by: Deadline) -> str:
     return ""
 
 
-def _locked(key: str, name: str) -> BenchLock:
-    lock = BenchLock(lab_directory(), key, name=name)
+def _locked(shared: Path | None, key: str, name: str) -> BenchLock:
+    lock = BenchLock(lab_directory(shared), key, name=name)
     lock.take()
     return lock
 
@@ -186,8 +195,8 @@ def _confirmed(wish: Wish, identity: Identity) -> str:
 
 
 def _install(shell: Shell, wish: Wish, public: str, by: Deadline) -> bool:
-    home = wish.home or adopt_key.home_of(shell, wish.user, by=by)
-    return adopt_key.install(shell, home, public, by=by)
+    account = adopt_key.account_of(shell, wish.user, by=by, home=wish.home)
+    return adopt_key.install(shell, account, public, by=by)
 
 
 def _entry(wish: Wish, identity: Identity, serial: str, preset: str | None) -> dict[str, object]:

@@ -24,10 +24,10 @@ _TURN_SECONDS = 30.0
 Values = Mapping[str, object]
 
 
-def names(file: Path) -> frozenset[str]:
+def entries(file: Path) -> dict[str, TargetConfig]:
     """The targets in the file; none when there is no file. Raises BadInput, Misuse."""
     text = _read(file)
-    return frozenset(parse(text, str(file))) if text else frozenset()
+    return parse(text, str(file)) if text else {}
 
 
 def check(name: str, values: Values, *, where: str) -> None:

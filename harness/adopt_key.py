@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
@@ -11,7 +13,6 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from harness.adopt_look import parse_key
 from harness.deadline import Deadline
 from harness.errors import DeviceRefused, Misuse
 from harness.target import Shell
@@ -19,6 +20,7 @@ from harness.target import Shell
 MOST_FILE = 256 * 1024
 _COMMENT = "trustbox-harness"
 _LOOK = 'test -e "$1" || exit 3; head -c 300000 -- "$1"'
+_NUMBER = re.compile(r"[0-9]{1,10}", re.ASCII)
 _MAKE = 'umask 077; mkdir -p -- "$1" && chmod 700 -- "$1"'
 
 
@@ -58,14 +60,24 @@ def public_line(path: Path) -> str:
     return f"{public.decode()} {_COMMENT}"
 
 
-def install(shell: Shell, home: str, line: str, *, by: Deadline) -> bool:
-    """Let the key in ``line`` log in as the user whose home is ``home``; False: it could already.
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A user of the box, as passwd(5) has it; ``home`` is absolute."""
+
+    home: str
+    uid: int
+    gid: int
+
+
+def install(shell: Shell, account: Account, line: str, *, by: Deadline) -> bool:
+    """Let the key in ``line`` log in as that user; False: it could already.
 
     Keeps what is in authorized_keys, replaces the file atomically with mode 0600, its directory has
-    0700 (sshd's StrictModes), and reads it back. Raises DeviceRefused when the file is too large
-    or does not come back as written, and what the shell raises.
+    0700 (sshd's StrictModes), both are the user's own (sshd reads them as the user), and reads it
+    back. Raises DeviceRefused when the file is too large or does not come back as written, and what
+    the shell raises.
     """
-    directory, path = f"{home}/.ssh", f"{home}/.ssh/authorized_keys"
+    directory, path = f"{account.home}/.ssh", f"{account.home}/.ssh/authorized_keys"
     before = _read(shell, path, by)
     shell.run("sh", "-c", _MAKE, "make", directory, by=by)
     there = _has(before, line)
@@ -74,24 +86,31 @@ def install(shell: Shell, home: str, line: str, *, by: Deadline) -> bool:
         after += b"\n" if before and not before.endswith(b"\n") else b""
         after += line.encode() + b"\n"
     shell.write(path, after, by=by, mode=0o600)
+    shell.run("chown", "-h", f"{account.uid}:{account.gid}", directory, path, by=by)
     if _read(shell, path, by) != after:
         raise DeviceRefused(f"{path} on the box is not what was written there")
     return not there
 
 
-def home_of(shell: Shell, user: str, *, by: Deadline) -> str:
-    """The home directory of ``user`` on the box (passwd(5)). Raises DeviceRefused."""
+def account_of(shell: Shell, user: str, *, by: Deadline, home: str | None = None) -> Account:
+    """``user`` on the box (passwd(5)), with another ``home`` if that is given.
+
+    Raises DeviceRefused.
+    """
     for line in shell.read("/etc/passwd", by=by).decode(errors="replace").splitlines():
         fields = line.split(":")
-        if len(fields) == 7 and fields[0] == user and fields[5].startswith("/"):
-            return fields[5].rstrip("/") or "/"
+        if len(fields) != 7 or fields[0] != user or not fields[5].startswith("/"):
+            continue
+        if not (_NUMBER.fullmatch(fields[2]) and _NUMBER.fullmatch(fields[3])):
+            continue
+        return Account(home or fields[5].rstrip("/") or "/", int(fields[2]), int(fields[3]))
     raise DeviceRefused(f"the box has no user {user}")
 
 
 def _has(file: bytes, line: str) -> bool:
     """Whether a line without options has the key: one with options may not give a shell."""
-    wanted = parse_key(line)
-    return any(parse_key(old) == wanted for old in file.decode(errors="replace").splitlines())
+    wanted = line.split()[:2]  # type and key; a comment may be another
+    return any(old.split()[:2] == wanted for old in file.decode(errors="replace").splitlines())
 
 
 def _read(shell: Shell, path: str, by: Deadline) -> bytes:

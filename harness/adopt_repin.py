@@ -52,12 +52,7 @@ def repin(
         rig = hold_rig(config, serial=serial, progress=progress, even_quarantined=True)
         held.callback(rig.close)
         rig.lines.attach(by=by)
-        account = config.console
-        login = (
-            ConsoleLogin(account.user, account.password, account.new_password)
-            if account
-            else ConsoleLogin()
-        )
+        login = config.console or ConsoleLogin()
         console = rig.lines.consoles[World.NORMAL]
         shell = ConsoleShell(console, login, config.layout, rig.vitals, History())
         held.callback(shell.close)
@@ -75,9 +70,9 @@ def repin(
         added = False
         if config.endpoint.client_key is not None:
             user = config.endpoint.user
-            where = home or adopt_key.home_of(shell, user, by=by)
+            account = adopt_key.account_of(shell, user, by=by, home=home)
             public = adopt_key.public_line(config.endpoint.client_key)
-            added = adopt_key.install(shell, where, public, by=by)
+            added = adopt_key.install(shell, account, public, by=by)
     if changed:
         adopt_entry.set_host_key(file, config.name, new.text)
     return Repinned(before, new.fingerprint, changed, added)

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.bench_lab import line_key
 from harness.boot_markers import Marker, Stage, own_markers
 from harness.capability import Capability
 from harness.config_bench_parts import (
@@ -32,6 +33,7 @@ from harness.target import EvidenceLevel, Firmware, Layout, World
 SERIAL_PATHS = ("/etc/trustbox/serial", "/sys/firmware/devicetree/base/serial-number")
 BOOT_MARKERS = ("U-Boot SPL 2", "U-Boot 2", "Booting Linux on physical CPU")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_BOX_PATH = "a path on the box that begins with /"
 _KEY_TYPE = re.compile(r"(ssh|ecdsa|sk)-[a-z0-9@.-]+")
 
 
@@ -90,7 +92,7 @@ def read_bench(values: Mapping[str, object], *, where: str, name: str) -> BenchC
         serial=table.text("serial") if "serial" in table else None,
         preset=preset.name,
         console=read_console(table.table_or_none("console"), preset),
-        console_tty=table.text_or("console_tty", "/dev/console"),
+        console_tty=_box_path(table, "console_tty", "/dev/console"),
         power=read_power(power) if power is not None else None,
         restore=read_restore(table.table_or_none("restore")),
         layout=read_layout(table.table_or_none("layout")),
@@ -105,7 +107,22 @@ def read_bench(values: Mapping[str, object], *, where: str, name: str) -> BenchC
     table.finish()
     if not found.serial_paths:
         raise table.bad("serial_paths", "at least one path: the box must say which one it is")
+    if not all(_is_box_path(path) for path in found.serial_paths):
+        raise table.bad("serial_paths", f"{_BOX_PATH} in each place")
+    if not found.boot_markers:
+        raise table.bad("boot_markers", "at least one text, or no such key for the usual ones")
     return found
+
+
+def _box_path(table: Table, key: str, default: str) -> str:
+    path = table.text_or(key, default)
+    if not _is_box_path(path):
+        raise table.bad(key, _BOX_PATH)
+    return path
+
+
+def _is_box_path(path: str) -> bool:
+    return path.startswith("/") and path.isprintable()
 
 
 def _endpoint(table: Table) -> Endpoint:
@@ -141,6 +158,8 @@ def _uarts(table: Table) -> dict[World, str]:
     uarts = {World.NORMAL: table.text("serial_url")}
     if "secure_serial_url" in table:
         uarts[World.SECURE] = table.text("secure_serial_url")
+        if line_key(uarts[World.SECURE]) == line_key(uarts[World.NORMAL]):
+            raise table.bad("secure_serial_url", "another line than serial_url, or no such key")
     return uarts
 
 

@@ -30,6 +30,8 @@ def read_console(table: Table | None, preset: Preset) -> ConsoleLogin | None:
     if table is None:
         return None
     user = table.text_or("user", "root")
+    if not user.isprintable() or " " in user:
+        raise table.bad("user", "a user's name, without blanks and control characters")
     known = preset.public_logins.get(user)
     password = read_source(table) or (_Public(known) if known is not None else None)
     found = ConsoleLogin(user, password, read_source(table, "new_password"))

@@ -116,12 +116,15 @@ def _http(table: Table) -> HttpPower:
         urls = {action: _url(by_action, action) for action in ACTIONS if action in by_action}
         by_action.finish()
         _complete(table, "http", urls)
+    user, password = table.text_or("user", ""), read_source(table)
+    if bool(user) != (password is not None):
+        raise table.bad("user", "a user and a password_file or password_command, or neither")
     return HttpPower(
         urls,
         method=table.choice("method", ("GET", "POST", "PUT"), "GET"),
         body=table.text("body") if "body" in table else None,
-        user=table.text_or("user", ""),
-        password=read_source(table),
+        user=user,
+        password=password,
     )
 
 

@@ -15,6 +15,7 @@ from harness.errors import BadInput
 
 _SECRET = re.compile(r"pass(?!word_(?:file|command)$)|secret|token|\bpin\b", re.IGNORECASE)
 _PLAIN = re.compile(r"(?:^|_)password$")
+_LOGIN = re.compile(r"(?:^|//|[\s=])[^/@\s:]*:[^/@\s]*@\S")
 _CREDENTIALS = re.compile(r"//[^/@\s]*:[^/@\s]*@")
 
 
@@ -75,6 +76,8 @@ class Table:
         texts = isinstance(value, list) and all(isinstance(one, str) and one for one in value)
         if not texts or not value:
             raise self.bad(key, 'a list of texts, as in ["one", "two"]')
+        if any(_LOGIN.search(one) for one in value):
+            raise self.bad(key, f"words without a user's password in them; {_INSTEAD}", hide=True)
         return tuple(value)
 
     def texts_or(self, key: str, default: tuple[str, ...]) -> tuple[str, ...]:

@@ -50,7 +50,8 @@ UNWELCOME = "the box at the console does not let {user!r} in: {reason}"
 class ConsoleLogin:
     """Who logs in. ``password`` is asked for when the box asks; None: the account has none.
 
-    ``new_password`` answers a box that wants its password changed at the first login.
+    ``new_password`` answers a box that wants its password changed at the first login. A box that
+    had it changed before refuses the old one; then the new one is tried, each of them once.
     """
 
     user: str = "root"
@@ -66,6 +67,8 @@ class LoggingIn:
     login: ConsoleLogin
     logged_in: bool = False
     """Whether it was us who logged in: then we log out, too."""
+    let_in_by: Callable[[], Secret] | None = None
+    """The password that was given last: the account's, once a shell answers. None: none was."""
     _refusals: int = 0
     _probes: int = 0
     _pokes: int = 0
@@ -115,28 +118,41 @@ class LoggingIn:
         return AFTER_USER_SECONDS
 
     def _give_password(self) -> float:
-        if self.login.password is None:
+        known = self._passwords()
+        if not known:
             self._count_refusal()
             self.dialogue.say(b"\r")
             return AFTER_USER_SECONDS
-        self.dialogue.say_secret(self.login.password())
+        self._say_password(known[self._refusals % len(known)])
         return AFTER_USER_SECONDS
+
+    def _passwords(self) -> list[Callable[[], Secret]]:
+        return [one for one in (self.login.password, self.login.new_password) if one is not None]
+
+    def _say_password(self, source: Callable[[], Secret]) -> None:
+        self.let_in_by = source
+        self.dialogue.say_secret(source())
 
     def _change_password(self, found: str) -> float:
         if self.login.new_password is None:
             self.dialogue.say(b"\x03")
             raise self._refused("it wants its password changed, and no new one was given")
-        if found == "old password" and self.login.password is not None:
-            self.dialogue.say_secret(self.login.password())
+        old = self.let_in_by or self.login.password
+        if found == "old password" and old is not None:
+            self._say_password(old)
         else:
-            self.dialogue.say_secret(self.login.new_password())
+            self._say_password(self.login.new_password)
         return AFTER_USER_SECONDS
 
     def _count_refusal(self) -> None:
         self._refusals += 1
-        if self.login.password is None:
+        known = self._passwords()
+        if not known:
             if self._refusals >= 2:
                 raise self._refused("it asks for a password, and none was given")
+        elif len(known) > 1:
+            if self._refusals >= len(known):
+                raise self._refused("the password is wrong, and so is the new one")
         elif self._refusals >= ATTEMPTS:
             raise self._refused("the password is wrong")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from harness.agent_client import AgentConnection
@@ -27,6 +28,7 @@ from harness.errors import (
     LinkLost,
     Unreachable,
 )
+from harness.secret import Secret
 from harness.target import Layout
 from harness.uart_link import SILENCE_SECONDS, UartLink
 from harness.vitals import Vitals
@@ -65,6 +67,7 @@ class Sessions:
         self._console, self._login, self._layout = console, login, layout
         self._vitals, self._silence = vitals, silence
         self.tap = ConsoleTap()
+        self.let_in_by: Callable[[], Secret] | None = None
         self._tapped = False
         self._log_out = False
         self._log = logging.getLogger(f"harness.console.{vitals.target}")
@@ -144,7 +147,7 @@ class Sessions:
             try:
                 facts = ask_facts(dialogue, self._layout, by=by)
                 if facts.uid != "0":
-                    password = self._login.password
+                    password = way.let_in_by or self._login.password
                     become_root(dialogue, facts, password and password(), by=by)
                 if not facts.there:
                     install(dialogue, self._layout, facts, by=by)
@@ -152,6 +155,7 @@ class Sessions:
                 self._log.debug("begun anew: %s", problem.message)
                 continue
             if (session := self._run_helper(dialogue, way.logged_in, by)) is not None:
+                self.let_in_by = way.let_in_by or self.let_in_by
                 return session
             mute += 1
             if mute == MUTE_STARTS:

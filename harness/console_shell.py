@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from harness.agent_program import run_program
@@ -21,6 +21,7 @@ from harness.console_session import Session, Sessions
 from harness.deadline import Deadline
 from harness.errors import CommandFailed, DeadlineExpired, LinkError, LinkLost
 from harness.history import History
+from harness.secret import Secret
 from harness.serial_health import SerialHealth
 from harness.sftp import MOST_FILE
 from harness.ssh import noted, shown
@@ -82,6 +83,11 @@ class ConsoleShell:
         with noted(self._history, f"write {path} ({len(data)} bytes, mode {mode:04o})") as outcome:
             write_file(self._runs, path, data, mode=mode, by=by)
             outcome.append("done")
+
+    @property
+    def let_in_by(self) -> Callable[[], Secret] | None:
+        """Which of the login's passwords opened the last shell; None: none was asked for."""
+        return self._sessions.let_in_by
 
     def health(self) -> SerialHealth:
         """How well the line carried so far; the difference of two is the time between them."""

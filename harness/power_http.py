@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+
+import httpcore
 import httpx
 
 from harness.config_power import Action, HttpPower, PduDaemonPower
@@ -38,6 +44,39 @@ def ask_pdudaemon(power: PduDaemonPower, action: Action, *, by: Deadline) -> str
     return _request("GET", str(url), None, None, by)
 
 
+@contextlib.contextmanager
+def _bounded(by: Deadline) -> Iterator[dict[str, object]]:
+    """Request extensions that end its connection when time is up.
+
+    httpx's time-outs are for one read each: a switch that drips its headers would outlive them all.
+    The connection is heard of from httpcore's trace extension; its socket is duplicated, since TLS
+    takes the original apart.
+    """
+    connections: list[socket.socket] = []
+
+    def trace(event: str, about: dict[str, object]) -> None:
+        if event == "connection.connect_tcp.complete":
+            stream = about["return_value"]
+            assert isinstance(stream, httpcore.NetworkStream)  # noqa: S101 - as documented
+            connections.append(stream.get_extra_info("socket").dup())
+
+    def end() -> None:
+        for connection in connections:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(by.left("the power switch"), end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield {"trace": trace}
+    finally:
+        timer.cancel()
+        timer.join()
+        for connection in connections:
+            connection.close()
+
+
 def _request(method: str, url: str, body: str | None, auth: httpx.Auth | None, by: Deadline) -> str:
     where = str(httpx.URL(url).copy_with(query=None))
     what = f"the power switch at {where}"
@@ -48,8 +87,9 @@ def _request(method: str, url: str, body: str | None, auth: httpx.Auth | None, b
     said = bytearray()
     try:
         with (
+            _bounded(by) as watched,
             httpx.Client(timeout=by.left(what), trust_env=False, auth=auth) as client,
-            client.stream(method, url, content=body, headers=headers) as answer,
+            client.stream(method, url, content=body, headers=headers, extensions=watched) as answer,
         ):
             for piece in answer.iter_bytes():
                 said += piece
@@ -60,6 +100,8 @@ def _request(method: str, url: str, body: str | None, auth: httpx.Auth | None, b
     except httpx.TimeoutException as problem:
         raise DeadlineExpired(what, by.seconds) from problem
     except (httpx.HTTPError, httpx.InvalidURL) as problem:
+        if by.expired:
+            raise DeadlineExpired(what, by.seconds) from problem
         raise RigError(f"{what} cannot be asked: {problem or type(problem).__name__}") from problem
     line = printable((bytes(said[:MOST_SAID]).decode(errors="replace").splitlines() or [""])[0])
     if not 200 <= status < 300:

@@ -109,3 +109,8 @@ def printable(text: str) -> str:
     return "".join(
         c if c.isprintable() or c == "\t" else ascii(c)[1:-1] for c in text.replace("\r", "")
     )
+
+
+def printable_lines(text: str) -> str:
+    """As ``printable``, but its lines stay lines: for messages that may quote a box."""
+    return "\n".join(map(printable, text.split("\n")))

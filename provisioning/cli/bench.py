@@ -79,8 +79,8 @@ def adopt_box(
         port=port,
         user=ssh_user,
         console_user=user,
-        # After a forced change it is the new one that counts.
-        password_file=new_password_file or password_file,
+        password_file=password_file,
+        new_password_file=new_password_file,
     )
     login = ConsoleLogin(
         user,
@@ -124,9 +124,8 @@ def repin_box(
     bench = choose_bench(name, config)
 
     def confirm(old: str, new: str) -> bool:
-        if not as_json:
-            typer.echo(f"pinned:             {old}")
-            typer.echo(f"on the console now: {new}")
+        to_stderr(f"pinned:             {old}")
+        to_stderr(f"on the console now: {new}")
         if yes is not None:
             return yes == new
         return sys.stdin.isatty() and typer.confirm(f"pin the new key of {name}?", err=True)

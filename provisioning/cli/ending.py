@@ -9,6 +9,7 @@ from collections.abc import Callable
 import typer
 
 from harness.errors import TrustBoxError
+from harness.recording import printable_lines
 
 INTERRUPTED = 130
 """128 + SIGINT, as a shell would report it."""
@@ -53,6 +54,6 @@ def _tell(kind: str, message: str, hint: str, status: int, *, as_json: bool) -> 
         told = {"error": kind, "message": message, "hint": hint, "exit_status": status}
         sys.stderr.write(json.dumps(told) + "\n")
         return
-    sys.stderr.write(f"error: {message}\n")
+    sys.stderr.write(printable_lines(f"error: {message}\n"))
     if hint:
-        sys.stderr.write(f"hint: {hint}\n")
+        sys.stderr.write(printable_lines(f"hint: {hint}\n"))

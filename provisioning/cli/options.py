@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.deadline import Deadline
+from harness.recording import printable_lines
 
 if TYPE_CHECKING:
     from harness.target import Target
@@ -74,4 +75,4 @@ def opened(
 
 def to_stderr(line: str) -> None:
     """Progress for people."""
-    typer.echo(line, err=True)
+    typer.echo(printable_lines(line), err=True)

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.status import Status
 
+from harness.recording import printable_lines
 from provisioning.cli.options import AsJson, Lasting, Serial, TargetName, TargetsFile, opened
 from provisioning.plan import read_plan
 from provisioning.report import as_data, as_text
@@ -55,7 +56,7 @@ def provision(
         with opened(target, serial, config, progress=say.line, lasting=lasting) as box:
             say.ready(box.serial)
             done = run(box, wanted, station, watcher=say, records=out and out.absolute())
-    typer.echo(json.dumps(as_data(done)) if as_json else as_text(done))
+    typer.echo(json.dumps(as_data(done)) if as_json else printable_lines(as_text(done)))
 
 
 class Progress(Watcher):
@@ -66,7 +67,7 @@ class Progress(Watcher):
         self._began = time.monotonic()
 
     def line(self, said: str) -> None:
-        self._terminal.print(said, markup=False, style="dim")
+        self._terminal.print(printable_lines(said), markup=False, style="dim")
 
     def ready(self, serial: str) -> None:
         self._terminal.print(f"{serial} is on ({time.monotonic() - self._began:.1f} s)")
@@ -78,5 +79,5 @@ class Progress(Watcher):
         sign = _SIGNS[report.outcome]
         self._terminal.print(f"{sign} {report.name:12}", end="")
         self._terminal.print(
-            f"{report.said} ({report.seconds:.1f} s)", markup=False, soft_wrap=True
+            f"{printable_lines(report.said)} ({report.seconds:.1f} s)", markup=False, soft_wrap=True
         )

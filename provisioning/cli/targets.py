@@ -16,6 +16,7 @@ from harness.bench_quarantine import quarantined
 from harness.bench_quarantine import release as lift
 from harness.config import TargetConfig, choose_bench, load_targets, user_file
 from harness.config_bench import BenchConfig
+from harness.recording import printable, printable_lines
 from provisioning.cli.options import AsJson, Serial, TargetsFile
 
 app = typer.Typer(help="The boxes that --target can name.", no_args_is_help=True)
@@ -61,7 +62,10 @@ def check(
     checks: list[Check] = []
     with terminal.status("holding the bench") as status:
         looked = check_bench(
-            bench, serial=serial, power=power, progress=lambda what: status.update(escape(what))
+            bench,
+            serial=serial,
+            power=power,
+            progress=lambda what: status.update(escape(printable(what))),
         )
         for one in looked:
             checks.append(one)
@@ -90,9 +94,10 @@ def release(name: Name, serial: Serial = None, config: TargetsFile = None) -> No
 
 def _show(one: Check, terminal: Console) -> None:
     terminal.print(f"{_SIGNS[one.verdict]} {one.name:15}", end="")
-    terminal.print(one.said, markup=False, soft_wrap=True)
+    terminal.print(printable_lines(one.said), markup=False, soft_wrap=True)
     if one.mend:
-        terminal.print(f"                        {one.mend}", markup=False, style="dim")
+        mend = printable_lines(one.mend)
+        terminal.print(f"                        {mend}", markup=False, style="dim")
 
 
 def _sum(name: str, checks: list[Check]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from harness.recording import printable
 from harness.target import Target
 from provisioning.appraisal import Appraisal
 from provisioning.verdict import Finding, Outcome, Verdict
@@ -29,7 +30,9 @@ def show(target: Target, look: Appraisal) -> None:
 def show_findings(verdict: Verdict) -> None:
     for finding in verdict.findings:
         outcome = typer.style(f"{finding.outcome.value:8}", fg=_COLOURS[finding.outcome])
-        typer.echo(f"{finding.check.value:27} {outcome} {_weight(finding):9} {finding.why}")
+        typer.echo(
+            f"{finding.check.value:27} {outcome} {_weight(finding):9} {printable(finding.why)}"
+        )
 
 
 def summary(target: Target, look: Appraisal) -> str:

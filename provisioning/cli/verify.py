@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from harness.errors import Misuse
+from harness.recording import printable_lines
 from provisioning.cli.options import AsJson, TargetName, TargetsFile, opened
 from provisioning.record_plan import recorded
 from provisioning.reprove import Finding, Reproof, Verdict, reprove
@@ -58,17 +59,21 @@ def verify(
     terminal = Console(stderr=True, highlight=False)
 
     def say(line: str) -> None:
-        terminal.print(line, markup=False, style="dim")
+        terminal.print(printable_lines(line), markup=False, style="dim")
 
     def found(finding: Finding) -> None:
         terminal.print(f"{_SIGNS[finding.verdict]} {finding.name:13}", end="")
-        terminal.print(f"{finding.said} ({finding.seconds:.1f} s)", markup=False, soft_wrap=True)
+        terminal.print(
+            f"{printable_lines(finding.said)} ({finding.seconds:.1f} s)",
+            markup=False,
+            soft_wrap=True,
+        )
 
     with terminal.status("verifying"), opened(target, serial, config, progress=say) as box:
         if box.serial != serial:
             raise Misuse(f"{target} is {box.serial}, not {serial}")
         done = reprove(box, station, reboot=reboot, records=records, found=found)
-    typer.echo(json.dumps(_as_data(done, target)) if as_json else _as_text(done))
+    typer.echo(json.dumps(_as_data(done, target)) if as_json else printable_lines(_as_text(done)))
     if not done.ok:
         raise typer.Exit(done.exit_status)
 

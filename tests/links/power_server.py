@@ -18,6 +18,8 @@ class PowerServer:
     asked: list[tuple[str, str, bytes, str]] = field(default_factory=list)
     silent: threading.Event = field(default_factory=threading.Event)
     """While set, requests are taken and not answered."""
+    drips: threading.Event = field(default_factory=threading.Event)
+    """While set, headers come one by one and never end."""
     url: str = ""
 
 
@@ -31,8 +33,20 @@ def power_server(switch: Callable[[str], int] = lambda path: 200) -> Iterator[Po
             told.asked.append(
                 (self.command, self.path, body, self.headers.get("Authorization", ""))
             )
+            dripped = False
             while told.silent.is_set():
                 threading.Event().wait(0.05)
+            while told.drips.is_set():
+                try:
+                    self.wfile.write(b"X-Drop: 1\r\n" if dripped else b"HTTP/1.1 200 OK\r\n")
+                except OSError:  # who asked has had enough
+                    self.close_connection = True
+                    return
+                dripped = True
+                threading.Event().wait(0.05)
+            if dripped:
+                self.close_connection = True
+                return
             status = told.switch(self.path)
             self.send_response(status)
             if status == 302:
@@ -53,6 +67,7 @@ def power_server(switch: Callable[[str], int] = lambda path: 200) -> Iterator[Po
         yield told
     finally:
         told.silent.clear()
+        told.drips.clear()
         server.shutdown()
         thread.join()
         server.server_close()

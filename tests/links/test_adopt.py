@@ -6,11 +6,16 @@ The box's places are directories of the test's own: this machine's keys and home
 from __future__ import annotations
 
 import getpass
+import os
+import pwd
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from harness import adopt_entry
 from harness.adopt import Wish, adopt
@@ -22,8 +27,9 @@ from harness.config import choose_bench
 from harness.config_bench import BenchConfig
 from harness.console_login import ConsoleLogin
 from harness.deadline import Deadline
-from harness.errors import IntegrityFailure, Misuse, UntrustedHost
+from harness.errors import DeviceRefused, IntegrityFailure, Misuse, UntrustedHost
 from harness.target import Layout
+from provisioning.cli.bench import repin_box
 from tests.links.faulty_line import Box
 from tests.links.sshd import CONFIG, LocalSshd, make_key
 
@@ -270,6 +276,79 @@ def test_a_station_s_key_is_made_once_and_for_its_owner_only(tmp_path: Path) -> 
     assert ensure_key(path) == line
     assert path.stat().st_mode & 0o777 == 0o600
     assert line.startswith("ssh-ed25519 ")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files of another user")
+def test_the_key_of_another_user_than_root_is_in_files_of_that_user(lab: Lab, by: Deadline) -> None:
+    adopt(replace(lab.wish(), user="daemon"), ConsoleLogin(), lab.file, by=by)
+
+    user = pwd.getpwnam("daemon")
+    for made in (lab.keys, lab.keys.parent):
+        assert (made.stat().st_uid, made.stat().st_gid) == (user.pw_uid, user.pw_gid)
+
+
+def test_a_user_that_the_box_does_not_have_gets_no_key(lab: Lab, by: Deadline) -> None:
+    with pytest.raises(DeviceRefused, match="the box has no user nobody-here"):
+        adopt(replace(lab.wish(), user="nobody-here"), ConsoleLogin(), lab.file, by=by)
+
+    assert not lab.keys.exists()
+
+
+def test_a_key_of_any_type_is_put_there_and_only_once(lab: Lab, by: Deadline) -> None:
+    """One of a type that no host key is pinned with."""
+    wish = replace(lab.wish(), client_key=lab.directory / "p521")
+    wish.client_key.write_bytes(
+        ec.generate_private_key(ec.SECP521R1()).private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.OpenSSH,
+            serialization.NoEncryption(),
+        )
+    )
+    lab.keys.parent.mkdir()
+    lab.keys.write_text("# somebody's\n")
+    added = [adopt(wish, ConsoleLogin(), lab.file, replace=True, by=by).key_added for _ in range(2)]
+
+    assert added == [True, False]
+    assert lab.keys.read_text().count("ecdsa-sha2-nistp521 ") == 1
+
+
+def test_the_entry_names_the_file_of_the_password_that_let_in(lab: Lab, by: Deadline) -> None:
+    """This box asks for none, so it did not ask for a new one either."""
+    wish = replace(
+        lab.wish(), password_file=lab.directory / "pw", new_password_file=lab.directory / "new"
+    )
+    done = adopt(wish, ConsoleLogin(), lab.file, by=by)
+
+    assert done.entry["console"] == {"user": "root", "password_file": f"{lab.directory}/pw"}
+
+
+def test_a_bench_that_is_replaced_is_locked_where_its_entry_says(lab: Lab, by: Deadline) -> None:
+    lab.known()
+    shared = lab.directory / "shared"
+    lab.file.write_text(lab.file.read_text() + f'lab_directory = "{shared}"\n')
+    rig = hold_rig(choose_bench("bench-07", lab.file), serial=SERIAL)
+    with pytest.raises(BenchHeld, match="is held by"):
+        adopt(lab.wish(), ConsoleLogin(), lab.file, replace=True, by=by)
+    rig.close()
+
+    adopt(lab.wish(), ConsoleLogin(), lab.file, replace=True, by=by)
+    assert choose_bench("bench-07", lab.file).lab_directory == shared
+
+
+def test_a_host_key_is_never_asked_about_unseen(
+    lab: Lab, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab.known()
+    lab.new_host_key()
+    here = partial(repin, ssh_directory=f"{lab.directory}/ssh", home=f"{lab.directory}/home")
+    monkeypatch.setattr("provisioning.cli.bench.repin", here)
+    monkeypatch.setattr("provisioning.cli.bench.choose_bench", lambda name, file: _bench(lab))
+    with pytest.raises(Misuse, match="nobody confirmed it"):
+        repin_box("bench-07", serial=SERIAL, yes="SHA256:x", config=lab.file, as_json=True)
+
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.count("SHA256:") == 2
 
 
 def test_a_file_that_is_no_key_is_named(tmp_path: Path) -> None:

@@ -96,6 +96,26 @@ def test_a_changed_password_is_the_one_that_counts(box: Box, by: Deadline) -> No
     assert box.shell(ConsoleLogin("fresh", secret(NEW))).run("id", "-u", by=by).text == "0"
 
 
+def test_a_box_whose_password_was_changed_before_takes_the_new_one(box: Box, by: Deadline) -> None:
+    old, new = secret("trust"), secret(NEW)
+    shell = box.shell(ConsoleLogin("fresh", old, new))
+    shell.run("true", by=by)
+    assert shell.let_in_by is new
+    shell.close()
+
+    again = box.shell(ConsoleLogin("fresh", old, new))
+    assert again.run("id", "-u", by=by).text == "0"
+    assert again.let_in_by is new
+
+
+def test_the_password_that_was_not_changed_is_the_one_that_let_in(box: Box, by: Deadline) -> None:
+    old = secret("trust")
+    shell = box.shell(ConsoleLogin("root", old, secret(NEW)))
+    shell.run("true", by=by)
+
+    assert shell.let_in_by is old
+
+
 def test_log_lines_over_the_prompts_do_not_keep_one_out(box: Box, by: Deadline) -> None:
     box.log_lines(0.05)
 
@@ -106,13 +126,14 @@ def test_log_lines_over_the_prompts_do_not_keep_one_out(box: Box, by: Deadline) 
     ("login", "reason"),
     [
         (ConsoleLogin("root", secret("wrong")), "the password is wrong"),
+        (ConsoleLogin("root", secret("wrong"), secret("wrong too")), "wrong, and so is the new"),
         (ConsoleLogin("nobody-known", secret("trust")), "the password is wrong"),
         (ConsoleLogin("root"), "it asks for a password, and none was given"),
         (ConsoleLogin("fresh", secret("trust")), "wants its password changed, and no new one"),
         (ConsoleLogin("fresh", secret("trust"), secret("x")), "does not take the new password"),
         (ConsoleLogin("admin", secret("trust")), "not root's|sudo"),
     ],
-    ids=["wrong", "unknown", "none", "no new one", "bad new one", "not root"],
+    ids=["wrong", "both wrong", "unknown", "none", "no new one", "bad new one", "not root"],
 )
 def test_a_login_that_fails_says_why(
     box: Box, by: Deadline, login: ConsoleLogin, reason: str

@@ -6,6 +6,7 @@ import base64
 import os
 import select
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 from harness.config_power import CommandPower, HttpPower, PduDaemonPower, PowerConfig
 from harness.config_secret import SecretFile
 from harness.deadline import Deadline
-from harness.errors import DeadlineExpired, RigError
+from harness.errors import DeadlineExpired, RigError, TrustBoxError
 from harness.power import ConfiguredSwitch
 from harness.power_command import run_command
 from harness.power_http import ask, ask_pdudaemon
@@ -46,6 +47,14 @@ def test_a_command_gets_its_words_unchanged() -> None:
 def test_a_command_that_fails_is_quoted() -> None:
     with pytest.raises(RigError, match="exited with 3: relay 7 does not answer"):
         run_command(shell("echo relay 7 does not answer >&2; exit 3"), by=soon())
+
+
+@pytest.mark.parametrize("end", ["exit 3", "sleep 100"], ids=["fails", "hangs"])
+def test_of_a_command_that_fails_only_its_program_is_named(end: str) -> None:
+    with pytest.raises(TrustBoxError, match="the command sh") as caught:
+        run_command((*shell(end), "--key=hunter2"), by=Deadline.after(1))
+
+    assert "hunter2" not in str(caught.value)
 
 
 def test_a_command_that_is_not_there_is_named() -> None:
@@ -113,6 +122,17 @@ def test_a_switch_that_never_answers_costs_the_deadline_and_no_more(web: PowerSe
     web.silent.set()
     with pytest.raises(DeadlineExpired, match="power switch"):
         ask(HttpPower({"on": web.url}), "on", by=Deadline.after(0.5))
+
+
+def test_a_switch_that_drips_its_headers_costs_the_deadline_and_no_more(web: PowerServer) -> None:
+    web.drips.set()
+    ended = threading.Timer(20, web.drips.clear)
+    ended.start()
+    with pytest.raises(DeadlineExpired, match="power switch"):
+        ask(HttpPower({"on": web.url}), "on", by=Deadline.after(0.5))
+
+    assert web.drips.is_set()  # it was not the switch that ended it
+    ended.cancel()
 
 
 def test_a_pdudaemon_is_asked_in_its_words_and_without_its_delay(web: PowerServer) -> None:

@@ -10,10 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import BadInput, BoxDied, IntegrityFailure, MissingCapability, TrustBoxError
+from harness.errors import (
+    BadInput,
+    BoxDied,
+    CommandFailed,
+    IntegrityFailure,
+    MissingCapability,
+    TrustBoxError,
+)
 from provisioning.cli.app import OWN
 from provisioning.cli.ending import ended
 from provisioning.cli.later import Later
+from provisioning.cli.options import to_stderr
 
 
 def trustbox(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -44,6 +52,23 @@ def test_exit_status_says_whose_move_it_is(
 
     assert ended(fail, as_json=False) == status
     assert capsys.readouterr().err.splitlines()[0] == f"error: {problem.message}"
+
+
+def test_what_a_box_said_cannot_drive_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    def fail() -> int:
+        raise CommandFailed(("xtest",), 1, b"", b"\x1b]0;owned\x07\x1b[2J")
+
+    ended(fail, as_json=False)
+    to_stderr("logging in:\x1b[2J\nnext line")
+
+    said = capsys.readouterr().err
+    assert "\x1b" not in said
+    assert "\x07" not in said
+    assert said.splitlines() == [
+        r"error: xtest exited with 1 on the box: \x1b]0;owned\x07\x1b[2J",
+        r"logging in:\x1b[2J",
+        "next line",
+    ]
 
 
 def test_error_as_json_is_one_object(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,10 +15,12 @@ from harness.errors import BadInput
 
 MOST = 1000
 """Entries of any list or table here; a box has some dozens."""
-_TA_NAME = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\.ta", re.ASCII)
+TA_NAME = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\.ta", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _PORT = re.compile(r"(?:tcp|udp)6?/[0-9a-f.:]{1,45}/[0-9]{1,5}", re.ASCII)
 _USER = re.compile(r"[a-z_][a-z0-9_.-]{0,31}", re.ASCII)
+_LATER = ("odd_files", "more_ports")
+"""Fields that evidence kept of earlier versions does not have."""
 PASSWORDS = ("default", "empty", "locked", "other", "unknown")
 
 
@@ -38,6 +40,8 @@ class DeviceNode:
     mode: int
     uid: int
     gid: int
+    group: str = ""
+    """The name that the box has for ``gid``; "" from evidence that is older than this field."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,9 @@ class Observed:
 
     ta_files: Mapping[str, str] | None = None
     """File name in the TA directory → SHA-256 of the file, in hex."""
+    odd_files: tuple[str, ...] | None = None
+    """What else is in the TA directory and fits not in ``ta_files``: the first names, printable,
+    and how many more."""
     bad_ta: TeeAnswer | None = None
     """What the TEE answered when asked to load a TA whose signature is nobody's."""
     storage: TeeAnswer | None = None
@@ -73,21 +80,27 @@ class Observed:
     """Whether the root file system lies on dm-verity."""
     ports: tuple[str, ...] | None = None
     """What listens: ``tcp/0.0.0.0/22``."""
+    more_ports: int | None = None
+    """How many more listen than ``ports`` has room for."""
     passwords: Mapping[str, str] | None = None
-    """User → one of PASSWORDS, for those with a publicly known one in the field."""
+    """User → one of PASSWORDS, for root and admin, and for whoever else needs none."""
     tee_devices: tuple[DeviceNode, ...] | None = None
     log: LogSeen | None = None
 
     def __post_init__(self) -> None:
         for name, digest in (self.ta_files or {}).items():
-            _want("ta_files", name, bool(_TA_NAME.fullmatch(name)), "<uuid>.ta")
+            _want("ta_files", name, bool(TA_NAME.fullmatch(name)), "<uuid>.ta")
             _want(f"ta_files.{name}", digest, bool(_SHA256.fullmatch(digest)), "a SHA-256 in hex")
         for port in self.ports or ():
             _want("ports", port, bool(_PORT.fullmatch(port)), "tcp/<address>/<port>")
         for user, word in (self.passwords or {}).items():
             _want("passwords", user, bool(_USER.fullmatch(user)), "a user's name")
             _want(f"passwords.{user}", word, word in PASSWORDS, f"one of {', '.join(PASSWORDS)}")
-        for many in (self.ta_files, self.ports, self.passwords, self.tee_devices):
+        for text in self.odd_files or ():
+            right = text.isprintable() and len(text) <= 100
+            _want("odd_files", text, right, "at most 100 printable characters")
+        many_of = (self.ta_files, self.odd_files, self.ports, self.passwords, self.tee_devices)
+        for many in many_of:
             _want("size", len(many or ()), len(many or ()) <= MOST, f"at most {MOST} entries")
 
     def to_dict(self) -> dict[str, object]:
@@ -97,9 +110,12 @@ class Observed:
     @classmethod
     def from_dict(cls, found: object) -> Observed:
         """Read back what ``to_dict`` gave: exactly its keys, exactly its forms, or BadInput."""
+        if isinstance(found, dict):
+            found = dict.fromkeys(_LATER) | found
         table = _table(found, "observed", tuple(cls.__slots__))
         return cls(
             ta_files=_texts(table, "ta_files"),
+            odd_files=_list(table, "odd_files"),
             bad_ta=_answer(table, "bad_ta"),
             storage=_answer(table, "storage"),
             counter=_number(table, "counter"),
@@ -110,6 +126,7 @@ class Observed:
             ima=_number(table, "ima"),
             verity=_yes_no(table, "verity"),
             ports=_list(table, "ports"),
+            more_ports=_number(table, "more_ports"),
             passwords=_texts(table, "passwords"),
             tee_devices=_devices(table["tee_devices"]),
             log=_log(table["log"]),
@@ -192,10 +209,16 @@ def _devices(found: object) -> tuple[DeviceNode, ...] | None:
         return None
     if not isinstance(found, list) or len(found) > MOST:
         raise _bad("tee_devices", found, "a list, or null")
-    nodes = [_table(one, "tee_devices", ("path", "mode", "uid", "gid")) for one in found]
+    names = ("path", "mode", "uid", "gid", "group")
+    found = [{"group": ""} | one if isinstance(one, dict) else one for one in found]
+    nodes = [_table(one, "tee_devices", names) for one in found]
     return tuple(
         DeviceNode(
-            _text(one, "path") or "", _whole(one, "mode"), _whole(one, "uid"), _whole(one, "gid")
+            _text(one, "path") or "",
+            _whole(one, "mode"),
+            _whole(one, "uid"),
+            _whole(one, "gid"),
+            _text(one, "group") or "",
         )
         for one in nodes
     )

@@ -84,6 +84,10 @@ MEASURED = frozenset(
 """What the TEE signs. That it is wrong cannot be tolerated."""
 
 
+TEE_GROUPS = frozenset({"tee", "teepriv", "teesuppl"})
+"""Those of optee_client's udev rules (CFG_TEE_GROUP, CFG_TEEPRIV_GROUP, CFG_TEE_SUPPL_GROUP)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """None means: nothing to compare with, so the check's outcome is ``unknown``.
@@ -107,6 +111,8 @@ class Policy:
     """The sealed counter must have at least this value."""
     ports: frozenset[str] | None = None
     """What may listen, as in ``Observed.ports``; an address of ``*`` stands for any."""
+    tee_groups: frozenset[str] = TEE_GROUPS
+    """Names of the groups that may open the TEE's devices, besides root's."""
     require: frozenset[Check] = field(default_factory=frozenset)
     tolerate: frozenset[Check] = field(default_factory=frozenset)
     """Checks of which a ``fail`` is shown and does not refuse the evidence."""

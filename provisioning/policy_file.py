@@ -14,11 +14,12 @@ from harness.errors import BadInput, Misuse
 from harness.target import EvidenceLevel
 from provisioning.evidence import AttestationKey
 from provisioning.policies import DEFAULT
-from provisioning.policy import Check, Policy
+from provisioning.policy import TEE_GROUPS, Check, Policy
 
 LARGEST = 1 << 20
 _PORT = re.compile(r"(?:tcp|udp)6?/(?:\*|[0-9a-f.:]{1,45})/[0-9]{1,5}", re.ASCII)
 _TA_NAME = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\.ta", re.ASCII)
+_GROUP = re.compile(r"[a-z_][a-z0-9_-]{0,31}", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
@@ -52,6 +53,7 @@ class PolicyFile:
     golden: bytes | None = None
     """The TEE core's golden measurement, for who has no firmware to compute it from."""
     ports: frozenset[str] | None = None
+    tee_groups: frozenset[str] = TEE_GROUPS
     counter: int | None = None
     ta_files: Mapping[str, str] | None = None
     enclave: PolicyEnclave | None = None
@@ -83,6 +85,7 @@ class PolicyFile:
                 ta_files=self.ta_files if self.ta_files is not None else kept.ta_files,
                 counter=self.counter if self.counter is not None else kept.counter,
                 ports=self.ports,
+                tee_groups=self.tee_groups,
                 require=self.require[level],
                 tolerate=self.tolerate[level],
             )
@@ -115,6 +118,7 @@ def read_policy(path: Path = DEFAULT) -> PolicyFile:
         },
         golden=_golden(top),
         ports=_ports(top),
+        tee_groups=_groups(top),
         counter=top.whole_or("counter", 0, least=0, most=(1 << 63) - 1)
         if "counter" in top
         else None,
@@ -156,6 +160,13 @@ def _ports(table: Table) -> frozenset[str] | None:
     if not all(_PORT.fullmatch(port) for port in ports):
         raise table.bad("ports", 'protocol/address/port, as in ["tcp/*/22"]')
     return frozenset(ports)
+
+
+def _groups(table: Table) -> frozenset[str]:
+    names = table.texts_or("tee_groups", tuple(TEE_GROUPS))
+    if not all(_GROUP.fullmatch(name) for name in names):
+        raise table.bad("tee_groups", 'names of groups, as in ["tee"]')
+    return frozenset(names)
 
 
 def _ta_files(top: Table, values: object) -> Mapping[str, str] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from harness.tee_codes import TeeCode, TeeOrigin, name_of
-from provisioning.observed import Observed, TeeAnswer
+from provisioning.observed import DeviceNode, Observed, TeeAnswer
 from provisioning.outcome import Looked, Outcome
 from provisioning.policy import Check, Policy
 
@@ -36,16 +36,16 @@ def look_at(seen: Observed, policy: Policy) -> dict[Check, Looked]:
     return {
         Check.STORAGE: _storage(seen.storage),
         Check.STORAGE_FRESH: _fresh(seen.counter, policy.counter),
-        Check.TA_FILES: _ta_files(seen.ta_files, policy.ta_files),
+        Check.TA_FILES: _ta_files(seen, policy.ta_files),
         Check.LOAD_ENFORCEMENT: _enforced(seen.bad_ta),
         Check.BOOT_STATE: _boot(seen),
         Check.MODULE_SIGNING: _modules(seen),
         Check.LOCKDOWN: _lockdown(seen.lockdown),
         Check.IMA: _ima(seen.ima),
         Check.DM_VERITY: _verity(seen.verity),
-        Check.LISTENING_PORTS: _ports(seen.ports, policy.ports),
+        Check.LISTENING_PORTS: _ports(seen, policy.ports),
         Check.DEFAULT_PASSWORDS: _passwords(seen.passwords),
-        Check.TEE_DEVICE: _devices(seen),
+        Check.TEE_DEVICE: _devices(seen, policy.tee_groups),
         Check.SECURE_LOG: _log(seen),
     }
 
@@ -69,9 +69,11 @@ def _fresh(counter: int | None, least: int | None) -> Looked:
     return PASS, f"the sealed counter stands at {counter}, not below {least}"
 
 
-def _ta_files(found: Mapping[str, str] | None, wanted: Mapping[str, str] | None) -> Looked:
-    if found is None:
+def _ta_files(seen: Observed, wanted: Mapping[str, str] | None) -> Looked:
+    if (found := seen.ta_files) is None:
         return _NOT_SEEN
+    if seen.odd_files:
+        return FAIL, f"what is no TA's file lies there: {_named(seen.odd_files)}"
     if wanted is None:
         return UNKNOWN, f"{len(found)} files; no manifest to hold them against"
     wrong = [
@@ -132,9 +134,11 @@ def _verity(on_verity: bool | None) -> Looked:
     return PASS, "the root file system lies on dm-verity"
 
 
-def _ports(found: tuple[str, ...] | None, allowed: frozenset[str] | None) -> Looked:
-    if found is None:
+def _ports(seen: Observed, allowed: frozenset[str] | None) -> Looked:
+    if (found := seen.ports) is None:
         return _NOT_SEEN
+    if seen.more_ports:
+        return FAIL, f"more listens than can be listed: {len(found)} and {seen.more_ports} more"
     if allowed is None:
         return UNKNOWN, f"{_named(found) or 'nothing'} listens; the policy does not say what may"
     more = [port for port in found if not {port, _anywhere(port)} & allowed]
@@ -159,7 +163,7 @@ def _passwords(found: Mapping[str, str] | None) -> Looked:
     return PASS, "no account has a password that everybody knows"
 
 
-def _devices(seen: Observed) -> Looked:
+def _devices(seen: Observed, allowed: frozenset[str]) -> Looked:
     if seen.tee_devices is None:
         return _NOT_SEEN
     # optee_client's udev rules give them to groups of their own; whoever is in those may open them.
@@ -169,9 +173,17 @@ def _devices(seen: Observed) -> Looked:
     owned = [f"{one.path} (user {one.uid})" for one in seen.tee_devices if one.uid]
     if owned:
         return FAIL, f"somebody else than root owns {_named(owned)}"
-    groups = {one.gid for one in seen.tee_devices if one.mode & 0o070}
-    who = f"root and groups {_named(sorted(map(str, groups)))}" if groups else "root alone"
+    shared = [one for one in seen.tee_devices if one.mode & 0o070 and one.gid]
+    other = [f"{one.path} (group {_group(one)})" for one in shared if one.group not in allowed]
+    if other:
+        return FAIL, f"a group that is no TEE's may open {_named(other)}"
+    groups = {_group(one) for one in shared}
+    who = f"root and groups {_named(sorted(groups))}" if groups else "root alone"
     return PASS, f"{who} may open {len(seen.tee_devices)} devices"
+
+
+def _group(node: DeviceNode) -> str:
+    return node.group or str(node.gid)
 
 
 def _log(seen: Observed) -> Looked:

@@ -87,7 +87,7 @@ def observed() -> Observed:
         verity=True,
         ports=("tcp/0.0.0.0/22",),
         passwords={"root": "locked", "admin": "other"},
-        tee_devices=(DeviceNode("/dev/tee0", 0o660, 0, 101),),
+        tee_devices=(DeviceNode("/dev/tee0", 0o660, 0, 101, "tee"),),
         log=LogSeen(20, ()),
     )
 

@@ -44,6 +44,10 @@ def judged(observed: Observed | None, policy: Policy | None = None) -> Verdict:
         ({"passwords": {"root": "locked", "admin": "empty"}}, Check.DEFAULT_PASSWORDS),
         ({"tee_devices": (DeviceNode("/dev/tee0", 0o666, 0, 0),)}, Check.TEE_DEVICE),
         ({"tee_devices": (DeviceNode("/dev/tee0", 0o600, 1000, 0),)}, Check.TEE_DEVICE),
+        ({"tee_devices": (DeviceNode("/dev/tee0", 0o660, 0, 100, "users"),)}, Check.TEE_DEVICE),
+        ({"tee_devices": (DeviceNode("/dev/tee0", 0o660, 0, 101),)}, Check.TEE_DEVICE),
+        ({"odd_files": ("0.ta",)}, Check.TA_FILES),
+        ({"more_ports": 1}, Check.LISTENING_PORTS),
         ({"log": LogSeen(3, ("E/TC:0 0 Panic at ...",))}, Check.SECURE_LOG),
     ],
     ids=lambda value: value.value if isinstance(value, Check) else "",
@@ -120,6 +124,21 @@ def test_what_was_seen_comes_back_from_json_as_it_was() -> None:
 
     assert Observed.from_dict(json.loads(text)) == attested.observed()
     assert Observed.from_dict(json.loads(json.dumps(Observed().to_dict()))) == Observed()
+
+
+def test_a_group_that_the_policy_names_may_open_the_tee() -> None:
+    theirs = replace(attested.policy(), tee_groups=frozenset({"teeclnt"}))
+    devices = (DeviceNode("/dev/tee0", 0o660, 0, 1, "teeclnt"),)
+
+    assert judged(replace(attested.observed(), tee_devices=devices), theirs).ok
+    assert not judged(attested.observed(), theirs).ok
+
+
+def test_what_was_kept_before_a_field_was_there_is_still_read() -> None:
+    kept = attested.observed().to_dict()
+    del kept["odd_files"], kept["more_ports"]
+
+    assert Observed.from_dict(json.loads(json.dumps(kept))) == attested.observed()
 
 
 @settings(max_examples=200, deadline=None)

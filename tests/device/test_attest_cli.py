@@ -128,11 +128,13 @@ def test_a_token_of_it_is_appraised_elsewhere_and_a_changed_one_is_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     token, key = tmp_path / "box.cwt", tmp_path / "station.pem"
-    taken = attest("--nonce", NONCE, "--eat", str(token), "--eat-key", str(key))
+    taken = attest("--nonce", NONCE, "--eat", str(token), "--eat-key", str(key), "--json")
+    pin = tmp_path / "enrolled.json"
+    pin.write_text(taken.out)
     level = module_box.target.evidence_level.value
 
     def appraise(nonce: str = NONCE) -> Said:
-        words = ("--nonce", nonce, "--signer", f"{key}.pub", "--level", level)
+        words = ("--nonce", nonce, "--signer", f"{key}.pub", "--level", level, "--pin", str(pin))
         return typed(monkeypatch, capsys, "appraise", str(token), "--policy", str(policy), *words)
 
     good, replayed = appraise(), appraise(bytes(32).hex())

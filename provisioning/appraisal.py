@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 
 from harness.deadline import Deadline
+from harness.errors import DeviceRefused, LinkError
 from harness.target import Target
 from provisioning.integrity import Examination
 from provisioning.policy import Check, Policy
@@ -17,6 +18,9 @@ from provisioning.verdict import Finding, Outcome, Verdict, verify
 from provisioning.verdict_observed import OF_OBSERVED
 
 ATTESTING_SECONDS = 120.0
+LEAST_SECONDS = 30.0
+"""A box's first attestation makes its key."""
+MOST_LOST = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,21 +116,34 @@ def watch(
     *,
     period: float,
     stop: threading.Event,
+    failed: Callable[[LinkError | DeviceRefused], None] | None = None,
 ) -> Generator[tuple[Appraisal, tuple[Moved, ...]], None, None]:
     """Look again every ``period`` seconds (begin to begin) until ``stop``, and tell what moved.
 
-    Without a pinned key, that of the first look is expected of all later ones; likewise the files
-    in the TA directory. The console's mark moves on with each look.
+    Without a pinned key, the first that was seen is expected of all later looks; likewise the TEE
+    UUID, and the files in the TA directory. The sealed counter must not go below the highest seen.
+    The console's mark moves on with each look.
+
+    A look takes ``period`` at most, or LEAST_SECONDS. ``failed`` is told of each that could not be
+    made, and the watch goes on until MOST_LOST in a row ended with a LinkError, which is then
+    raised; without ``failed`` the first is.
     """
-    first: Appraisal | None = None
-    last: Appraisal | None = None
-    since = 0.0
+    kept, last, since, lost = pinned or Pinned(), None, 0.0, 0
+    seconds = min(ATTESTING_SECONDS, max(period, LEAST_SECONDS))
     while True:
         began = time.monotonic()
-        by = Deadline.after(ATTESTING_SECONDS)
-        now = appraise(target, policy, _followed(pinned, first), by=by, since=since)
-        yield now, moved(last, now) if last else ()
-        first, last, since = first or now, now, began
+        try:
+            now = appraise(target, policy, kept, by=Deadline.after(seconds), since=since)
+        except (LinkError, DeviceRefused) as problem:
+            if failed is None:
+                raise
+            failed(problem)
+            lost = lost + 1 if isinstance(problem, LinkError) else 0
+            if lost == MOST_LOST:
+                raise
+        else:
+            yield now, moved(last, now) if last else ()
+            kept, last, since, lost = followed(kept, now), now, began, 0
         if stop.wait(max(0.0, began + period - time.monotonic())):
             return
 
@@ -144,13 +161,13 @@ def moved(before: Appraisal, now: Appraisal) -> tuple[Moved, ...]:
     )
 
 
-def _followed(pinned: Pinned | None, first: Appraisal | None) -> Pinned | None:
-    if first is None:
-        return pinned
-    kept, found = pinned or Pinned(), first.examination
-    evidence, observed = found.evidence, found.observed
+def followed(kept: Pinned, look: Appraisal) -> Pinned:
+    """What later looks are held against: what was kept, and what this one was the first to show."""
+    evidence, observed = look.examination.evidence, look.examination.observed
+    counters = [count for count in (kept.counter, observed.counter) if count is not None]
     return Pinned(
         key=kept.key or (evidence.key if evidence else None),
         ta_files=kept.ta_files if kept.ta_files is not None else observed.ta_files,
-        counter=max(kept.counter or 0, observed.counter or 0) or kept.counter,
+        counter=max(counters, default=None),
+        tee_uuid=kept.tee_uuid or (evidence.tee_uuid if evidence else None),
     )

@@ -30,14 +30,15 @@ def read_pin(path: Path) -> Pinned:
         ) from error
     for way in (("attestation", "evidence", "value"), ("evidence",)):
         if (inside := _inside(found, way)) is not None:
-            key = Evidence.from_dict(inside).key
+            evidence = Evidence.from_dict(inside)
             break
     else:
-        return Pinned(key=Evidence.from_dict(found).key)
+        evidence = Evidence.from_dict(found)
+        return Pinned(key=evidence.key, tee_uuid=evidence.tee_uuid)
     if (seen := _inside(found, ("observed",))) is None:
-        return Pinned(key=key)
+        return Pinned(key=evidence.key, tee_uuid=evidence.tee_uuid)
     observed = Observed.from_dict(seen)
-    return Pinned(key=key, ta_files=observed.ta_files, counter=observed.counter)
+    return Pinned(evidence.key, observed.ta_files, observed.counter, evidence.tee_uuid)
 
 
 def _inside(found: object, way: tuple[str, ...]) -> object:

@@ -42,6 +42,7 @@ class Pinned:
     key: AttestationKey | None = None
     ta_files: Mapping[str, str] | None = None
     counter: int | None = None
+    tee_uuid: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +69,10 @@ class PolicyFile:
         pinned: Pinned | None = None,
         tee_uuid: UUID | None = None,
     ) -> Policy:
-        """For one question. What the file says goes before what was pinned. Raises BadInput."""
+        """For one question. What the file says goes before what was pinned, but for the sealed
+        counter, of which the higher one counts. Raises BadInput."""
         kept = pinned or Pinned()
+        counters = [count for count in (self.counter, kept.counter) if count is not None]
         enclave = self.enclave
         measured = enclave is not None and enclave.measures is not None
         try:
@@ -81,9 +84,9 @@ class PolicyFile:
                 enclave=enclave.uuid if enclave else None,
                 enclave_memory=enclave.memory if enclave and measured else None,
                 enclave_identity=enclave.identity if enclave else None,
-                tee_uuid=tee_uuid,
+                tee_uuid=tee_uuid or kept.tee_uuid,
                 ta_files=self.ta_files if self.ta_files is not None else kept.ta_files,
-                counter=self.counter if self.counter is not None else kept.counter,
+                counter=max(counters, default=None),
                 ports=self.ports,
                 tee_groups=self.tee_groups,
                 require=self.require[level],

@@ -37,7 +37,7 @@ def look_at(seen: Observed, policy: Policy) -> dict[Check, Looked]:
         Check.STORAGE: _storage(seen.storage),
         Check.STORAGE_FRESH: _fresh(seen.counter, policy.counter),
         Check.TA_FILES: _ta_files(seen, policy.ta_files),
-        Check.LOAD_ENFORCEMENT: _enforced(seen.bad_ta),
+        Check.LOAD_ENFORCEMENT: _enforced(seen.bad_ta, seen.storage),
         Check.BOOT_STATE: _boot(seen),
         Check.MODULE_SIGNING: _modules(seen),
         Check.LOCKDOWN: _lockdown(seen.lockdown),
@@ -84,10 +84,13 @@ def _ta_files(seen: Observed, wanted: Mapping[str, str] | None) -> Looked:
     return (FAIL, _named(wrong)) if wrong else (PASS, f"{len(found)} files, as in the manifest")
 
 
-def _enforced(answer: TeeAnswer | None) -> Looked:
+def _enforced(answer: TeeAnswer | None, storage: TeeAnswer | None) -> Looked:
     if answer is None:
         return ABSENT, "no TA could be offered"
     if answer == TeeAnswer(TeeCode.SECURITY, TeeOrigin.TEE):
+        # Spoilt storage makes OP-TEE answer the same to any TA, before it looks at a signature.
+        if storage is None or storage.code != TeeCode.ITEM_NOT_FOUND:
+            return ABSENT, f"a TA was refused, perhaps for the TEE's storage alone: {_said(answer)}"
         return PASS, "a TA with a signature by nobody was refused: " + _said(answer)
     return FAIL, f"a TA with a signature by nobody was answered {_said(answer)}"
 

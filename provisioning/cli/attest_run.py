@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from harness.deadline import Deadline
+from harness.errors import TrustBoxError
 from harness.target import Target
 from provisioning.appraisal import ATTESTING_SECONDS, Appraisal, Moved, appraise, watch
 from provisioning.cli.attest_asked import Asked
@@ -62,15 +63,25 @@ def attesting(
 
 
 def _watched(box: Target, asked: Asked, period: float, *, as_json: bool) -> bool:
-    """Until Ctrl-C; whether the last look was good."""
-    good, stop = True, threading.Event()
+    """Until Ctrl-C; whether the last look was good. Before any ended, Ctrl-C is as anywhere."""
+    good: bool | None = None
+
+    def failed(problem: TrustBoxError) -> None:
+        nonlocal good
+        good = False
+        show_failed(box, problem, as_json=as_json)
+
     try:
-        for look, moves in watch(box, asked.policy, asked.pinned, period=period, stop=stop):
+        for look, moves in watch(
+            box, asked.policy, asked.pinned, period=period, stop=threading.Event(), failed=failed
+        ):
             good = look.verdict.ok
             _show_look(box, look, moves, as_json=as_json)
     except KeyboardInterrupt:
+        if good is None:
+            raise
         to_stderr("stopped watching")
-    return good
+    return bool(good)
 
 
 def token_of(look: Appraisal, key: Ed25519PrivateKey) -> bytes:
@@ -97,11 +108,32 @@ def _show_look(target: Target, look: Appraisal, moves: tuple[Moved, ...], *, as_
         return
     clock = time.strftime("%H:%M:%S", time.localtime(look.at))
     typer.echo(f"{clock} {summary(target, look)}")
-    told = [f"{m.check.value}: {m.before.value} → {outcome(m.after)}: {m.after.why}" for m in moves]
-    if not moves:
-        told = [f"{f.check.value}: {outcome(f)}: {f.why}" for f in look.verdict.refusals]
-    for line in told:
+    for line in told(look, moves):
         typer.echo(f"         {line}")
+
+
+def show_failed(target: Target, problem: TrustBoxError, *, as_json: bool) -> None:
+    """A look that could not be made is a line, too."""
+    at = time.time()
+    if as_json:
+        why = {"error": type(problem).__name__, "message": problem.message}
+        typer.echo(json.dumps({"at": round(at, 3), "failed": why}))
+        return
+    clock = time.strftime("%H:%M:%S", time.localtime(at))
+    typer.echo(f"{clock} {target.name} {target.serial}: NOT LOOKED AT: {problem.message}")
+
+
+def told(look: Appraisal, moves: tuple[Moved, ...]) -> list[str]:
+    """What moved, then whatever else the box is refused for, as long as it is."""
+    after = {move.check for move in moves}
+    return [
+        *(f"{m.check.value}: {m.before.value} → {outcome(m.after)}: {m.after.why}" for m in moves),
+        *(
+            f"{f.check.value}: {outcome(f)}: {f.why}"
+            for f in look.verdict.refusals
+            if f.check not in after
+        ),
+    ]
 
 
 def _timings(look: Appraisal, opening: float) -> str:

@@ -29,6 +29,7 @@ def test_the_pinned_key_is_found(tmp_path: Path, kept: object) -> None:
     file.write_text(json.dumps(kept))
 
     assert read_pin(file).key == attested.public_key()
+    assert read_pin(file).tee_uuid == attested.TEE_UUID
 
 
 @pytest.mark.parametrize(

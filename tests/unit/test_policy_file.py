@@ -51,6 +51,24 @@ def test_what_was_pinned_counts_where_the_file_is_silent(tmp_path: Path) -> None
     assert (policy.ta_files, policy.counter) == (FILES, 3)
 
 
+def test_the_higher_counter_counts_and_the_pinned_tee_uuid_is_required(tmp_path: Path) -> None:
+    file = written(tmp_path, "counter = 1\n")
+    pinned = Pinned(counter=17, tee_uuid=attested.TEE_UUID)
+
+    policy = asked(file, EvidenceLevel.FUNCTIONAL, pinned)
+
+    assert (policy.counter, policy.tee_uuid) == (17, attested.TEE_UUID)
+    assert Check.TEE_UUID in policy.required
+
+
+def test_who_may_open_the_tee_is_the_policy_s_to_say(tmp_path: Path) -> None:
+    file = written(tmp_path, 'tee_groups = ["teeclnt"]\n')
+
+    assert asked(file, EvidenceLevel.FUNCTIONAL).tee_groups == {"teeclnt"}
+    with pytest.raises(BadInput, match="tee_groups"):
+        written(tmp_path, 'tee_groups = ["no group"]\n')
+
+
 @pytest.mark.parametrize(
     ("text", "key"),
     [

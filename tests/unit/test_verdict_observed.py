@@ -111,6 +111,17 @@ def test_a_measurement_cannot_be_tolerated(check: Check) -> None:
         Policy(nonce=bytes(32), tee_memory=None, tolerate=frozenset({check}))
 
 
+@pytest.mark.parametrize(
+    "storage", [None, TeeAnswer(TeeCode.SECURITY, 3), TeeAnswer(TeeCode.CORRUPT_OBJECT, 3)]
+)
+def test_with_spoilt_storage_nothing_tells_whether_signatures_are_looked_at(
+    storage: TeeAnswer | None,
+) -> None:
+    verdict = judged(replace(attested.observed(), storage=storage))
+
+    assert verdict[Check.LOAD_ENFORCEMENT].outcome is Outcome.ABSENT
+
+
 def test_without_evidence_every_check_of_it_is_absent() -> None:
     verdict = verify(None, attested.policy(), attested.observed())
 

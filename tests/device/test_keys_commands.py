@@ -6,115 +6,38 @@ box that the commands open is the one under test, which stays open between them.
 
 from __future__ import annotations
 
-import io
-import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass, replace
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from harness.capability import Capability
 from harness.deadline import Deadline
 from harness.target import Target
-from provisioning.certificates import pem
 from provisioning.cli import keys_options
-from provisioning.cli.app import build
-from provisioning.cli.ending import ended
 from provisioning.key_names import purpose_of
-from provisioning.pins import Pins
-from provisioning.plan import Plan, example_plan, parse_plan
-from provisioning.run import Outcome, Provisioned, provision
+from provisioning.run import Outcome, Provisioned
 from provisioning.station import Station
-from provisioning.steps import EffectStep, LookStep
-from provisioning.steps_box import ReachStep, RecordStep
-from provisioning.steps_identity import CertificateStep, InstallStep
-from provisioning.steps_key import KeyStep, MoreKeysStep, TokenStep
 from provisioning.token_template import STRICT
 from provisioning.trustbox import TrustBox
 from tests.device.key_parts import READABLE
+from tests.device.typed_keys import (
+    Factory,
+    certificate_for,
+    everything,
+    more_keys_only,
+)
 
 pytestmark = [
     pytest.mark.needs(Capability.PKCS11, Capability.PKCS11_REMOTE, Capability.RESTORE),
     pytest.mark.timeout(300),
 ]
-
-
-@dataclass(frozen=True)
-class Ended:
-    status: int
-    out: str
-    err: str
-
-    @property
-    def told(self) -> Any:
-        return json.loads(self.out)
-
-
-@dataclass(frozen=True)
-class Factory:
-    """A station with its box. ``keys`` types ``trustbox keys`` there."""
-
-    box: TrustBox
-    station: Station
-
-    def keys(self, *words: str | Path) -> Ended:
-        out, err = io.StringIO(), io.StringIO()
-        typed = ["keys", *map(str, words), "--state", str(self.station.state)]
-        with redirect_stdout(out), redirect_stderr(err):
-            status = ended(
-                lambda: build()(args=typed, standalone_mode=False, prog_name="trustbox") or 0,
-                as_json="--json" in typed,
-            )
-        return Ended(status, out.getvalue(), err.getvalue())
-
-    def done(self, *words: str | Path) -> Any:
-        """What a command that must end well tells as JSON."""
-        found = self.keys(*words, "--json")
-        assert found.status == 0, found.err
-        return found.told
-
-    def run(self, steps: Callable[[], tuple[EffectStep | LookStep, ...]]) -> Provisioned:
-        return provision(self.box.target, the_plan(), self.station, steps=steps)
-
-    @contextmanager
-    def opened(self) -> Iterator[tuple[TrustBox, Deadline]]:
-        """The box with its token open, for what no command does; and time of its own, as each
-        command has."""
-        by = Deadline.after(60)
-        [pins] = self.station.state.glob("pins/*.toml")
-        with TrustBox(self.box.target) as box:
-            box.keys.login("trustbox", Pins.read(pins).user, by=by)
-            yield box, by
-
-    def chain(self) -> bytes:
-        """The box's file with its identity."""
-        path = self.box.identity.chain_path
-        return self.box.target.shell.read(path, by=Deadline.after(30))
-
-
-def everything() -> tuple[EffectStep | LookStep, ...]:
-    return (*identity_only()[:-1], MoreKeysStep(), RecordStep())
-
-
-def identity_only() -> tuple[EffectStep | LookStep, ...]:
-    made: tuple[EffectStep | LookStep, ...] = (ReachStep(), TokenStep(), KeyStep())
-    return (*made, CertificateStep(), InstallStep(), RecordStep())
-
-
-def more_keys_only() -> tuple[EffectStep | LookStep, ...]:
-    return (ReachStep(), TokenStep(), MoreKeysStep())
-
-
-def the_plan() -> Plan:
-    text = example_plan().partition("\n[enrollment.est]\n")[0]
-    text = text.replace("[keys]", '[keys]\nsigning = "ec-p256"', 1)
-    return parse_plan(text.encode(), where="plan", beside=Path("/"))
 
 
 @pytest.fixture(scope="module")
@@ -147,18 +70,6 @@ def factory(
 
 def outcomes(run: Provisioned) -> dict[str, Outcome]:
     return {report.name: report.outcome for report in run.reports}
-
-
-def certificate_for(factory: Factory, request: Path, out: Path) -> Path:
-    """From the station's CA; its root is in the file beside it."""
-    asked = x509.load_pem_x509_csr(request.read_bytes())
-    by = Deadline.after(60)
-    with factory.station.authority(by=by) as ca:
-        der = asked.public_bytes(Encoding.DER)
-        issued = ca.certify(der, factory.box.target.serial, days=30, by=by)
-        out.write_bytes(pem(issued, ca.issuing))
-        out.with_name("root.pem").write_bytes(pem(ca.root))
-    return out
 
 
 def test_list_shows_tokens_and_keys_and_no_key_without_the_pin(
@@ -209,13 +120,12 @@ def test_rotated_device_key_is_the_boxs_identity_and_the_old_one_is_retired(
     refused = factory.keys("rotate", "device-id", "--profile", "rsa-4096")
     new = factory.done("rotate", "device-id")
     leaf = x509.load_pem_x509_certificate(factory.chain())
-    key = factory.run(identity_only).work.key
     gone = factory.done("retire", "device-id")
 
     assert (refused.status, "certifies no rsa-4096 key" in refused.err) == (2, True)
     assert (new["new"], new["certified"]) == (new["old"] + 1, True)
-    assert key is not None
-    assert (key.id.hex(), key.public_key) == (new["cka_id"], leaf.public_key())
+    spki = leaf.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    assert hashlib.sha256(spki).hexdigest() == new["spki_sha256"]
     assert gone["erased"] == [new["old"]]
 
 

@@ -51,8 +51,16 @@ def line_key(url: str) -> str:
 
 
 def lab_keys(line: str, serial: str | None) -> tuple[str, ...]:
-    """A bench's own and, when its serial number is known, its box's: both are held, both marked."""
+    """For locks: the line's and, when it is known, the serial number's."""
     return (line_key(line), *((serial_key(serial),) if serial is not None else ()))
+
+
+def mark_keys(line: str, serial: str | None) -> tuple[str, ...]:
+    """For marks that last: as ``lab_keys``, but a device goes by the name in the entry, for
+    /dev/ttyUSB0 behind it may be another bench's adapter after the next replugging."""
+    device = f"{socket.gethostname()}{os.path.normpath(line)}"
+    key = line_key(line) if "://" in line else _key("line", device)
+    return (key, *lab_keys(line, serial)[1:])
 
 
 def _line(url: str) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from harness import bench_serial
-from harness.bench_lab import lab_directory, lab_keys
+from harness.bench_lab import lab_directory, lab_keys, mark_keys
 from harness.bench_lock import BenchLock
 from harness.bench_quarantine import refuse
 from harness.bench_recovery import recover
@@ -98,7 +98,7 @@ def hold_rig(
     """
     directory = lab_directory(config.lab_directory)
     if not even_quarantined:
-        refuse(directory, lab_keys(config.line, serial), config.name)
+        refuse(directory, mark_keys(config.line, serial), config.name)
     vitals, keys = Vitals(config.name), lab_keys(config.line, serial)
     consoles = {world: SerialConsole(world, vitals) for world in config.uarts}
 

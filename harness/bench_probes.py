@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from harness.bench_answer import answers
-from harness.bench_lab import lab_directory, lab_keys
+from harness.bench_lab import lab_directory, mark_keys
 from harness.bench_opening import confirm_serial
 from harness.bench_quarantine import refuse
 from harness.bench_rig import BenchRig
@@ -68,7 +68,7 @@ class Probe:
 
 def _quarantine(bench: Bench) -> str:
     config = bench.rig.config
-    keys = lab_keys(config.line, bench.rig.serial)
+    keys = mark_keys(config.line, bench.rig.serial)
     refuse(lab_directory(config.lab_directory), keys, config.name)
     return "not in quarantine"
 

@@ -31,7 +31,7 @@ class Quarantine:
 
 
 def quarantine(directory: Path, keys: Sequence[str], *, serial: str, reason: str) -> None:
-    """Mark bench and box: ``keys`` are ``bench_lab.lab_keys``. Raises RigError when that fails."""
+    """Mark bench and box: ``keys`` are ``bench_lab.mark_keys``. Raises RigError when that fails."""
     owner = Owner.here("")
     mark = {
         "serial": serial,

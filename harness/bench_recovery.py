@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from harness.bench_lab import lab_directory, lab_keys
+from harness.bench_lab import lab_directory, mark_keys
 from harness.bench_lock import BenchLost
 from harness.bench_quarantine import quarantine
 from harness.bench_reset import reboot_command
@@ -89,7 +89,7 @@ def recover(
             return tuple(climbed)
     rig.confirm_ours()
     name, reason = rig.config.name, f"{why}; {'; '.join(map(str, climbed))}"
-    lab, keys = lab_directory(rig.config.lab_directory), lab_keys(rig.config.line, rig.serial)
+    lab, keys = lab_directory(rig.config.lab_directory), mark_keys(rig.config.line, rig.serial)
     quarantine(lab, keys, serial=rig.serial, reason=reason)
     rig.note("in quarantine")
     raise RigError(

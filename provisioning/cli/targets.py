@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from harness.bench_check import Check, Verdict, check_bench, exit_status
-from harness.bench_lab import lab_directory, lab_keys
+from harness.bench_lab import lab_directory, line_key, mark_keys
 from harness.bench_lock import BenchHeld, BenchLock
 from harness.bench_quarantine import quarantined
 from harness.bench_quarantine import release as lift
@@ -87,7 +87,7 @@ def release(name: Name, serial: Serial = None, config: TargetsFile = None) -> No
     --serial is for a box that was marked on another bench and then moved here.
     """
     bench = choose_bench(name, config)
-    keys = lab_keys(bench.line, serial or bench.serial)
+    keys = mark_keys(bench.line, serial or bench.serial)
     mark = lift(lab_directory(bench.lab_directory), keys)
     typer.echo(f"released: {mark}" if mark else f"{name} was not in quarantine")
 
@@ -119,12 +119,12 @@ def _told(target: TargetConfig) -> dict[str, str | None]:
 
 
 def _state(bench: BenchConfig) -> str:
-    lab, keys = lab_directory(bench.lab_directory), lab_keys(bench.line, bench.serial)
-    mark = quarantined(lab, keys)
+    lab, line = lab_directory(bench.lab_directory), line_key(bench.line)
+    mark = quarantined(lab, mark_keys(bench.line, bench.serial))
     if mark is not None:
         return f"in quarantine: {mark}"
     try:
-        owner = BenchLock(lab, keys[0], name=bench.name).look()
+        owner = BenchLock(lab, line, name=bench.name).look()
     except BenchHeld as held:
         return held.message
     return f"held by {owner}" if owner is not None else "free"

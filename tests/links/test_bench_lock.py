@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.bench_lab import get, lab_directory, lab_keys, line_key, put, serial_key
+from harness.bench_lab import get, lab_directory, lab_keys, line_key, mark_keys, put, serial_key
 from harness.bench_lock import BenchHeld, BenchLock
 from harness.bench_owner import Owner
 from harness.bench_quarantine import quarantine, quarantined, refuse, release
@@ -263,3 +263,14 @@ def test_a_line_has_one_name_however_it_is_written(tmp_path: Path) -> None:
         == line_key("socket://lab:4007")
     )
     assert line_key("rfc2217://lab:4007") != line_key("rfc2217://lab:4008")
+
+
+def test_a_mark_stays_with_its_bench_when_adapters_change_numbers(tmp_path: Path) -> None:
+    adapter = tmp_path / "by-id-7"
+    adapter.symlink_to("/dev/null")
+    quarantine(tmp_path, mark_keys(str(adapter), "TB-0042"), serial="TB-0042", reason="it hung")
+    refuse(tmp_path, mark_keys("/dev/null", "TB-0043"), "bench-08")
+    adapter.unlink()
+    adapter.symlink_to("/dev/zero")
+    with pytest.raises(RigError, match="it hung"):
+        refuse(tmp_path, mark_keys(str(adapter), None), "bench-07")

@@ -18,17 +18,11 @@ from harness.tee_codes import TeeCode
 from provisioning.attestation import PTA, AttestationPta, split
 from provisioning.device_id import tee_uuid
 from provisioning.evidence import NONCE_SIZES, AttestationKey, EnclaveEvidence, Evidence, Signed
-from provisioning.observe import looking
+from provisioning.observe import STORAGE_CODES, looking, of_storage
 from provisioning.observed import Observed, TeeAnswer
 from provisioning.sample_enclave import MEASURE_SELF, SampleEnclave
 
-_OF_STORAGE = (
-    TeeCode.CORRUPT_OBJECT,
-    TeeCode.CORRUPT_OBJECT_2,
-    TeeCode.STORAGE_NOT_AVAILABLE,
-    TeeCode.STORAGE_NOT_AVAILABLE_2,
-    TeeCode.SECURITY,
-)
+_OF_STORAGE = (*STORAGE_CODES, TeeCode.SECURITY)
 """With these the PTA answers when its key cannot be read."""
 
 
@@ -54,6 +48,7 @@ class IntegritySession:
     def __init__(self, target: Target) -> None:
         self._target = target
         self._measuring = 0.0
+        self._refused: TeeRefused | None = None
 
     def attest(
         self,
@@ -96,7 +91,7 @@ class IntegritySession:
         attestation PTA gives no evidence, and no error.
         """
         _check(nonce)
-        began, self._measuring = time.monotonic(), 0.0
+        began = self._begun()
         observed, evidence, refused, attesting = Observed(), None, None, 0.0
         with ExitStack() as held:
             has_tee = not self._target.missing((Capability.TEE, Capability.AGENT))
@@ -119,6 +114,10 @@ class IntegritySession:
                 observed = look.seen(since=since, by=by)
         if refused is not None:
             observed = replace(observed, storage=TeeAnswer(refused.code, refused.origin))
+        if self._refused is not None:
+            observed = replace(
+                observed, enclave=TeeAnswer(self._refused.code, self._refused.origin)
+            )
         seconds = time.monotonic() - began
         return Examination(
             evidence, observed, refused, seconds, self._measuring, seconds - attesting
@@ -152,7 +151,8 @@ class IntegritySession:
         *,
         spoilt: bool = False,
     ) -> Evidence:
-        """``spoilt``: an enclave that fails the TEE's checks is absent from it, and no error."""
+        """``spoilt``: an enclave that the TEE refuses to open or that does not measure itself is
+        absent from it, and no error; likewise a TEE UUID that cannot be asked for."""
         with client.open_session(PTA, by=by) as session:
             pta = AttestationPta(session)
             key, algorithm = pta.key(by=by)
@@ -163,8 +163,9 @@ class IntegritySession:
                 try:
                     about = self._enclave(client, pta, about, nonce, key, by, measures)
                 except TeeRefused as refused:
-                    if not spoilt or refused.code != TeeCode.SECURITY:
+                    if not spoilt or of_storage(refused):
                         raise
+                    self._refused = refused
         return Evidence(
             nonce=nonce,
             level=self._target.evidence_level,
@@ -172,7 +173,7 @@ class IntegritySession:
             key=key,
             tee_memory=memory,
             enclave=about,
-            tee_uuid=tee_uuid(client, by=by),
+            tee_uuid=_tee_uuid(client, by, spoilt=spoilt),
         )
 
     def _enclave(
@@ -195,12 +196,25 @@ class IntegritySession:
             )
         return replace(about, identity=identity, memory=measured)
 
+    def _begun(self) -> float:
+        self._measuring, self._refused = 0.0, None
+        return time.monotonic()
+
     def _timed(self, measure: Callable[[], Signed]) -> Signed:
         began = time.monotonic()
         try:
             return measure()
         finally:
             self._measuring += time.monotonic() - began
+
+
+def _tee_uuid(client: TeeClient, by: Deadline, *, spoilt: bool) -> UUID | None:
+    try:
+        return tee_uuid(client, by=by)
+    except TeeRefused as refused:
+        if not spoilt or of_storage(refused):
+            raise
+        return None  # a PKCS#11 TA that the TEE does not load, say: the verdict finds it absent
 
 
 def _check(nonce: bytes) -> None:

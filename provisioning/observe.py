@@ -20,12 +20,19 @@ from harness.panics import DEFAULT_PANICS
 from harness.recording import printable
 from harness.target import Target, World
 from harness.tee import TeeClient
+from harness.tee_codes import TeeCode, TeeOrigin
 from provisioning.enclave_format import MAGIC
 from provisioning.observe_script import read_normal_world
 from provisioning.observed import LogSeen, Observed, TeeAnswer
 from provisioning.sample_enclave import COUNTER_READ
 from provisioning.tee_answers import value
 
+STORAGE_CODES = (
+    TeeCode.CORRUPT_OBJECT,
+    TeeCode.CORRUPT_OBJECT_2,
+    TeeCode.STORAGE_NOT_AVAILABLE,
+    TeeCode.STORAGE_NOT_AVAILABLE_2,
+)
 MOST_QUOTED = 5
 _LONGEST_QUOTE = 200
 _REMOVING_SECONDS = 30.0
@@ -129,11 +136,21 @@ def _opened(client: TeeClient, uuid: UUID, by: Deadline) -> TeeAnswer:
 
 @contextmanager
 def _storage_told(fields: dict[str, object]) -> Iterator[None]:
-    """An enclave that cannot read what it sealed tells of the storage."""
+    """An enclave that cannot read what it sealed tells of the storage; of one that
+    cannot be opened, or does not count, the counter is absent."""
     try:
         yield
     except TeeRefused as refused:
-        fields["storage"] = TeeAnswer(refused.code, refused.origin)
+        if of_storage(refused):
+            fields["storage"] = TeeAnswer(refused.code, refused.origin)
+
+
+def of_storage(refused: TeeRefused) -> bool:
+    """Whether an enclave's refusal is about storage: 0xffff000f is when the enclave itself says so,
+    and about the enclave's file when the TEE does."""
+    return refused.code in STORAGE_CODES or (
+        refused.code == TeeCode.SECURITY and refused.origin == TeeOrigin.TRUSTED_APP
+    )
 
 
 def _counter(client: TeeClient, uuid: UUID, command: int, by: Deadline) -> int:

@@ -19,7 +19,7 @@ TA_NAME = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\.ta", re.ASCI
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _PORT = re.compile(r"(?:tcp|udp)6?/[0-9a-f.:]{1,45}/[0-9]{1,5}", re.ASCII)
 _USER = re.compile(r"[a-z_][a-z0-9_.-]{0,31}", re.ASCII)
-_LATER = ("odd_files", "more_ports")
+_LATER = ("odd_files", "enclave", "more_ports")
 """Fields that evidence kept of earlier versions does not have."""
 PASSWORDS = ("default", "empty", "locked", "other", "unknown")
 
@@ -65,6 +65,8 @@ class Observed:
     """What the TEE answered when asked to load a TA whose signature is nobody's."""
     storage: TeeAnswer | None = None
     """What the TEE answered when it had to look into its secure storage for what is not there."""
+    enclave: TeeAnswer | None = None
+    """What the TEE answered instead of having the policy's enclave opened and measured."""
     counter: int | None = None
     """The sealed counter of the enclave that the policy names."""
     boot: BootSeen | None = None
@@ -118,6 +120,7 @@ class Observed:
             odd_files=_list(table, "odd_files"),
             bad_ta=_answer(table, "bad_ta"),
             storage=_answer(table, "storage"),
+            enclave=_answer(table, "enclave"),
             counter=_number(table, "counter"),
             boot=_boot(table["boot"]),
             module_signatures=_text(table, "module_signatures"),

@@ -31,7 +31,7 @@ from provisioning.observed import Observed
 from provisioning.outcome import Looked
 from provisioning.outcome import Outcome as Outcome
 from provisioning.policy import Check, Policy
-from provisioning.verdict_observed import OF_OBSERVED, look_at
+from provisioning.verdict_observed import OF_OBSERVED, look_at, said
 
 ZERO_HUK_UUID = UUID("94e9ab89-4c43-56ea-8b35-45dc07226830")
 """The TEE UUID that OP-TEE derives from 16 zero bytes (core/tee/tee_svc.c): everything that such a
@@ -99,10 +99,14 @@ class Verdict:
 def verify(evidence: Evidence | None, policy: Policy, observed: Observed | None = None) -> Verdict:
     """Judge evidence, and what else was seen of the box, by a policy. Never raises, whatever is in
     them. Without evidence (the TEE refused to give any) every check of it is ``absent``."""
+    seen = observed or Observed()
     looked = {
         **(_measured(evidence, policy) if evidence else dict.fromkeys(OF_EVIDENCE, _NOT_THERE)),
-        **look_at(observed or Observed(), policy),
+        **look_at(seen, policy),
     }
+    if seen.enclave is not None:
+        refused: Looked = (Outcome.FAIL, f"the enclave was not measured: {said(seen.enclave)}")
+        looked |= {c: refused for c in _OF_ENCLAVE if looked[c][0] is Outcome.ABSENT}
     required = policy.required
     return Verdict(
         tuple(
@@ -145,6 +149,12 @@ def _measured(evidence: Evidence, policy: Policy) -> dict[Check, Looked]:
     }
 
 
+_OF_ENCLAVE = (
+    Check.ENCLAVE_MEMORY_SIGNATURE,
+    Check.ENCLAVE_MEMORY,
+    Check.ENCLAVE_IDENTITY_SIGNATURE,
+    Check.ENCLAVE_IDENTITY,
+)
 OF_EVIDENCE = tuple(check for check in Check if check not in OF_OBSERVED)
 _NOT_THERE: Looked = (Outcome.ABSENT, "the TEE gave no evidence")
 

@@ -56,7 +56,7 @@ def _storage(answer: TeeAnswer | None) -> Looked:
         return _NOT_SEEN
     if answer.code == TeeCode.ITEM_NOT_FOUND:
         return PASS, "the TEE looked into its storage and found it whole"
-    return FAIL, f"the TEE could not read its storage: {_said(answer)}"
+    return FAIL, f"the TEE could not read its storage: {said(answer)}"
 
 
 def _fresh(counter: int | None, least: int | None) -> Looked:
@@ -90,9 +90,9 @@ def _enforced(answer: TeeAnswer | None, storage: TeeAnswer | None) -> Looked:
     if answer == TeeAnswer(TeeCode.SECURITY, TeeOrigin.TEE):
         # Spoilt storage makes OP-TEE answer the same to any TA, before it looks at a signature.
         if storage is None or storage.code != TeeCode.ITEM_NOT_FOUND:
-            return ABSENT, f"a TA was refused, perhaps for the TEE's storage alone: {_said(answer)}"
-        return PASS, "a TA with a signature by nobody was refused: " + _said(answer)
-    return FAIL, f"a TA with a signature by nobody was answered {_said(answer)}"
+            return ABSENT, f"a TA was refused, perhaps for the TEE's storage alone: {said(answer)}"
+        return PASS, "a TA with a signature by nobody was refused: " + said(answer)
+    return FAIL, f"a TA with a signature by nobody was answered {said(answer)}"
 
 
 def _boot(seen: Observed) -> Looked:
@@ -197,7 +197,7 @@ def _log(seen: Observed) -> Looked:
     return PASS, f"no panic and no abort in {seen.log.lines} lines since the mark"
 
 
-def _said(answer: TeeAnswer) -> str:
+def said(answer: TeeAnswer) -> str:
     name = name_of(answer.code)
     return f"0x{answer.code:08x}{f' ({name})' if name else ''} from origin {answer.origin}"
 

@@ -6,6 +6,7 @@ import posixpath
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
@@ -14,12 +15,15 @@ from harness.deadline import Deadline
 from harness.tamper import CorePart
 from harness.target import Target
 from provisioning.appraisal import Appraisal, appraise, watch
+from provisioning.enclave_image import parse
 from provisioning.policy import Check
-from provisioning.policy_file import Pinned
+from provisioning.policy_file import Pinned, PolicyEnclave
+from provisioning.sample_enclave import COUNTER_READ, MEASURE_SELF, SAMPLE
 from provisioning.trustbox import TrustBox
 from provisioning.verdict import Outcome
 from provisioning.verdict_observed import OF_OBSERVED
 from tests.device.policies import policy_for
+from tests.device.sample import build_sample
 from tests.device.tampering import tamper_of, tee_at_work
 
 pytestmark = [
@@ -29,6 +33,12 @@ pytestmark = [
     ),
 ]
 SSHD_PORT = 2200
+OF_THE_ENCLAVE = {
+    Check.ENCLAVE_MEMORY_SIGNATURE,
+    Check.ENCLAVE_MEMORY,
+    Check.ENCLAVE_IDENTITY_SIGNATURE,
+    Check.ENCLAVE_IDENTITY,
+}
 
 
 def looked(target: Target, by: Deadline, pinned: Pinned | None = None) -> Appraisal:
@@ -151,3 +161,19 @@ def test_a_watch_tells_which_check_moved_and_when_it_moved_back(
     assert (first.verdict.ok, quiet.verdict.ok, moved_nothing) == (True, True, set())
     assert (changed.verdict.ok, moved_away) == (False, {Check.TEE_MEMORY})
     assert (back.verdict.ok, moved_back) == (True, {Check.TEE_MEMORY})
+
+
+def test_a_spoilt_enclave_file_is_named_and_the_rest_is_judged(box: TrustBox, by: Deadline) -> None:
+    target = box.target
+    data = build_sample(target)
+    enclave = PolicyEnclave(SAMPLE, None, parse(data).digest, MEASURE_SELF, COUNTER_READ)
+    policy = replace(policy_for(target), enclave=enclave)
+    spoilt = data[:-1] + bytes([data[-1] ^ 1])
+    target.shell.write(box.enclave.path(SAMPLE), spoilt, by=by, mode=0o444)
+
+    look = appraise(target, policy, by=by)
+
+    assert refused(look) == OF_THE_ENCLAVE
+    assert "0xffff" in look.verdict[Check.ENCLAVE_MEMORY].why
+    assert look.verdict[Check.TEE_MEMORY].outcome is Outcome.PASS
+    assert look.verdict[Check.STORAGE].outcome is Outcome.PASS

@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.boot_seen import BootSeen
-from harness.errors import BadInput, Misuse
+from harness.errors import BadInput, Misuse, TeeRefused
 from harness.tee_codes import TeeCode
+from provisioning.evidence import EnclaveEvidence
+from provisioning.observe import of_storage
 from provisioning.observed import DeviceNode, LogSeen, Observed, TeeAnswer
 from provisioning.policy import Check, Policy
 from provisioning.verdict import Outcome, Verdict, verify
@@ -122,6 +124,39 @@ def test_with_spoilt_storage_nothing_tells_whether_signatures_are_looked_at(
     assert verdict[Check.LOAD_ENFORCEMENT].outcome is Outcome.ABSENT
 
 
+def test_an_enclave_that_the_tee_refused_fails_with_the_code_and_nothing_else_does() -> None:
+    evidence = replace(attested.evidence(), enclave=EnclaveEvidence(attested.ENCLAVE, None, None))
+    observed = replace(attested.observed(), enclave=TeeAnswer(TeeCode.BAD_FORMAT, 3))
+
+    verdict = verify(evidence, attested.policy(), observed)
+
+    assert {f.check for f in verdict.refusals} == {
+        Check.ENCLAVE_MEMORY_SIGNATURE,
+        Check.ENCLAVE_MEMORY,
+        Check.ENCLAVE_IDENTITY_SIGNATURE,
+        Check.ENCLAVE_IDENTITY,
+    }
+    assert verdict[Check.ENCLAVE_MEMORY].outcome is Outcome.FAIL
+    assert "0xffff0005" in verdict[Check.ENCLAVE_MEMORY].why
+
+
+@pytest.mark.parametrize(
+    ("code", "origin", "storage"),
+    [
+        (TeeCode.CORRUPT_OBJECT, 4, True),
+        (TeeCode.STORAGE_NOT_AVAILABLE, 3, True),
+        (TeeCode.SECURITY, 4, True),
+        (TeeCode.SECURITY, 3, False),
+        (TeeCode.BAD_FORMAT, 3, False),
+        (TeeCode.TARGET_DEAD, 3, False),
+    ],
+)
+def test_a_refusal_is_about_storage_only_where_its_code_says_so(
+    code: TeeCode, origin: int, storage: bool
+) -> None:
+    assert of_storage(TeeRefused("opening", code, origin)) is storage
+
+
 def test_without_evidence_every_check_of_it_is_absent() -> None:
     verdict = verify(None, attested.policy(), attested.observed())
 
@@ -147,7 +182,7 @@ def test_a_group_that_the_policy_names_may_open_the_tee() -> None:
 
 def test_what_was_kept_before_a_field_was_there_is_still_read() -> None:
     kept = attested.observed().to_dict()
-    del kept["odd_files"], kept["more_ports"]
+    del kept["odd_files"], kept["more_ports"], kept["enclave"]
 
     assert Observed.from_dict(json.loads(json.dumps(kept))) == attested.observed()
 

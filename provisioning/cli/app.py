@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from typer.main import get_group
 
 from harness.errors import Misuse
+from provisioning.cli.ending import Interrupted
 from provisioning.cli.later import Later, made
 
 _DISTRIBUTION = "trustbox-harness"
@@ -43,6 +44,13 @@ class Commands(TyperGroup):
     """``trustbox``: its own commands, and those of other rooms once one is wanted or all are."""
 
     _looked = False
+
+    def invoke(self, ctx: Any) -> Any:
+        """Raises Interrupted where a command is stopped by Ctrl-C."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise Interrupted from None
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         return super().get_command(ctx, cmd_name) or self._others().get(cmd_name)

@@ -16,6 +16,10 @@ INTERRUPTED = 130
 WRONG_USAGE = 2
 
 
+class Interrupted(Exception):
+    """Ctrl-C in a command. Typer would make a status of KeyboardInterrupt and say nothing."""
+
+
 def ended(work: Callable[[], int], *, as_json: bool) -> int:
     """Run ``work``; its exit status, or that of what stopped it.
 
@@ -33,8 +37,6 @@ def ended(work: Callable[[], int], *, as_json: bool) -> int:
         )
         return problem.exit_status
     except typer.Exit as leaving:
-        if leaving.exit_code == INTERRUPTED:  # typer's own reading of Ctrl-C
-            sys.stderr.write("\ninterrupted\n")
         return leaving.exit_code
     except typer.TyperException as problem:
         said = problem.format_message()
@@ -44,7 +46,7 @@ def ended(work: Callable[[], int], *, as_json: bool) -> int:
         hint = "--help after any command tells what it takes."
         _tell("Misuse", said, hint, WRONG_USAGE, as_json=as_json)
         return WRONG_USAGE
-    except (KeyboardInterrupt, typer.Abort):
+    except (Interrupted, KeyboardInterrupt, typer.Abort):
         sys.stderr.write("\ninterrupted\n")
         return INTERRUPTED
 

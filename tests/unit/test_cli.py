@@ -9,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+import typer
 
 from harness.errors import (
     BadInput,
@@ -18,9 +19,9 @@ from harness.errors import (
     MissingCapability,
     TrustBoxError,
 )
-from provisioning.cli.app import OWN
+from provisioning.cli.app import OWN, build
 from provisioning.cli.ending import ended
-from provisioning.cli.later import Later
+from provisioning.cli.later import Later, made
 from provisioning.cli.options import to_stderr
 
 
@@ -86,6 +87,30 @@ def test_interrupt_is_130(capsys: pytest.CaptureFixture[str]) -> None:
         raise KeyboardInterrupt
 
     assert ended(interrupted, as_json=False) == 130
+
+
+def test_ctrl_c_in_a_command_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    def stopped() -> None:
+        raise KeyboardInterrupt
+
+    app = build()
+    app.add_command(made("stopped", stopped))
+
+    status = ended(lambda: app(args=["stopped"], standalone_mode=False) or 0, as_json=False)
+
+    assert status == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+def test_status_130_of_a_program_on_the_box_is_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    def left() -> None:
+        raise typer.Exit(130)
+
+    app = build()
+    app.add_command(made("left", left))
+
+    assert ended(lambda: app(args=["left"], standalone_mode=False) or 0, as_json=False) == 130
+    assert capsys.readouterr().err == ""
 
 
 def test_what_nobody_foresaw_keeps_its_traceback() -> None:

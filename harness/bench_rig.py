@@ -11,16 +11,16 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from harness.bench_answer import answers, boot_id, nobody_listens
+from harness.bench_evidence import Cycled, alive, settle
 from harness.bench_lines import Lines
 from harness.bench_lock import BenchLost
 from harness.config_bench import BenchConfig
 from harness.config_power import Action
 from harness.console import SerialConsole
 from harness.deadline import Deadline
-from harness.errors import MissingCapability, RigError, Unreachable
+from harness.errors import MissingCapability, RigError
 from harness.holding import Endpoint
 from harness.power import PowerSwitch
 from harness.power_command import run_command
@@ -35,20 +35,6 @@ ANSWER_SECONDS = 60.0
 BOOT_SECONDS = 300.0
 """Opening waits no longer, however patient its caller: he may be prepared for an image build."""
 _MOST_LOG = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Cycled:
-    """Evidence of a power cycle: boot ids (empty: not known), what the new boot said, seconds."""
-
-    before: str
-    after: str
-    said: str
-    seconds: float
-
-    def __str__(self) -> str:
-        told = f"boot id {self.before or 'unknown'} became {self.after}"
-        return f"{told}, {self.said!r} on the console" if self.said else told
 
 
 class BenchRig:
@@ -140,7 +126,7 @@ class BenchRig:
             if self._is_on:
                 self.vitals.check()
                 return
-            self._settle(by)
+            settle(self.config, self._off_at, by=by)
             self.lines.attach(by=by)
             self.vitals.reset()
             mark = self.lines.mark()
@@ -173,7 +159,7 @@ class BenchRig:
             self._do("off", by)
             # Who waits for this box waits in vain; its connections never hear a goodbye.
             self.vitals.report_death("its power was cut by the bench")
-            still = self._silence(by)
+            still = alive(self.config, self.lines, by=by)
             if still:
                 raise RigError(
                     f"{self.serial} was switched off, but {still}",
@@ -299,28 +285,6 @@ class BenchRig:
             where = f"{self.config.endpoint.host}:{self.config.endpoint.port}"
             self._missed = f"nobody listens at {where} any more, as without power"
             self.vitals.report_death(self._missed)
-
-    def _settle(self, by: Deadline) -> None:
-        power = self.config.power
-        rest = self._off_at + power.settle_seconds - time.monotonic() if power else 0.0
-        if self._off_at and rest > 0:
-            threading.Event().wait(by.slice("the supply to settle", rest))
-
-    def _silence(self, by: Deadline) -> str:
-        """Empty once the box is off; else what of it still lives when time is up."""
-        power = self.config.power
-        quiet = power.silence_seconds if power is not None else 3.0
-        try:
-            said = self.lines.fall_silent(quiet, by=by)
-        except Unreachable as problem:
-            return f"nobody can hear whether it is silent: {problem.message}"
-        if said:
-            return f"its console still talks: {said!r}"
-        while answers(self.config.endpoint):
-            if by.expired:
-                return "it still answers as an SSH server"
-            threading.Event().wait(0.2)
-        return ""
 
     def _do(self, action: Action, by: Deadline) -> None:
         if self._switch is None or not self._switch.can(action):

@@ -116,7 +116,9 @@ def test_a_box_with_another_key_than_the_pinned_one_is_refused_by_the_command(
 ) -> None:
     said = attest("--pin", str(foreign_pin), "--json")
 
-    assert (said.status, refusals(said)) == (7, {"key"})
+    assert said.status == 7
+    # Another box's TEE has another UUID, too; not every box tells it.
+    assert {"key"} <= refusals(said) <= {"key", "tee-uuid"}
 
 
 def test_a_token_of_it_is_appraised_elsewhere_and_a_changed_one_is_refused(

@@ -31,6 +31,9 @@ pytestmark = [
     pytest.mark.timeout(400),
 ]
 
+RUNS_SECONDS = 180.0
+"""Several provisioning runs and looks in one test, each with a deadline of its own as well: what
+the test itself asks comes after them."""
 GENERATE = '\nsource = "generate"'
 
 
@@ -86,9 +89,10 @@ def test_keys_of_the_plan_are_made_once_and_recorded_with_their_template(
 
 
 def test_plans_keys_are_proved_again_and_what_is_erased_or_replaced_is_named(
-    box: TrustBox, station: Station, by: Deadline
+    box: TrustBox, station: Station
 ) -> None:
     """The replaced ones have the same CKA_ID, label and attributes, and are good keys."""
+    by = Deadline.after(RUNS_SECONDS)
     more = '[keys]\nstorage = "aes-256"\nsigning = "ec-p256"\nspare = "ec-p256"'
     run(box.target, plan(("[keys]", more)), station)
 
@@ -167,9 +171,10 @@ def test_token_that_was_initialised_with_other_pins_is_refused_and_kept(
 
 
 def test_rotated_key_is_the_plans_key_and_gets_the_next_record(
-    box: TrustBox, station: Station, by: Deadline
+    box: TrustBox, station: Station
 ) -> None:
     """Old key and certificate stay until the new certificate is in; then the run takes the new."""
+    by = Deadline.after(RUNS_SECONDS)
     steps = (ReachStep(), TokenStep(), KeyStep(), CertificateStep(), InstallStep(), RecordStep())
     first = provision(box.target, plan(), station, steps=lambda: steps)
     [pins] = [Pins.read(file) for file in station.state.glob("pins/*.toml")]

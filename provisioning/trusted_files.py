@@ -1,4 +1,4 @@
-"""Certificates in files of the station's: roots that a plan names."""
+"""Certificates in PEM files of the station's: roots that a plan names, what a command is given."""
 
 from __future__ import annotations
 

@@ -21,7 +21,6 @@ from provisioning.cli.enroll_options import (
     Provider,
     Seconds,
     Trusted,
-    certificate_of,
     request_of,
     secret_from,
     text_of,
@@ -30,6 +29,7 @@ from provisioning.cli.options import AsJson, to_stderr
 from provisioning.est import PATIENCE, BasicLogin, EstClient
 from provisioning.est_answers import Issued, Parked
 from provisioning.private_files import write_durably
+from provisioning.trusted_files import certificate_in
 
 NOT_YET = 9
 """Exit status of an enrollment that the server put off: the same command later goes on."""
@@ -147,7 +147,7 @@ def reenroll(
         if waiting is not None:
             made = client.resume(waiting, by=by)
         else:
-            made = client.reenroll(request_of(csr), certificate_of(chain), by=by)
+            made = client.reenroll(request_of(csr), certificate_in(chain), by=by)
     _end(made, out, parked, as_json)
 
 

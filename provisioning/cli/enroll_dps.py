@@ -21,13 +21,13 @@ from provisioning.cli.enroll_options import (
     Provider,
     Seconds,
     Trusted,
-    certificate_of,
     secret_from,
 )
 from provisioning.cli.options import AsJson, to_stderr
 from provisioning.dps import API_VERSION, GLOBAL_ENDPOINT, DpsDevice
 from provisioning.dps_service import POLICY, DpsService, Enrollment, Kind
 from provisioning.http_errors import ServiceRefused
+from provisioning.trusted_files import certificate_in
 
 dps = typer.Typer(help="Azure's Device Provisioning Service.", no_args_is_help=True)
 
@@ -65,7 +65,7 @@ def dps_enroll(
 
     --device-id is for one device (--kind individual): a group's devices have their own names.
     """
-    wanted = certificate_of(certificate)
+    wanted = certificate_in(certificate)
     with _service(service, trusted, key_file, policy) as there:
         made, new = there.ensure(
             kind, id, wanted, device_id=device_id, hub=hub, enabled=not disabled,

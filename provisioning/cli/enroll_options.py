@@ -70,16 +70,6 @@ def text_of(path: Path) -> str:
         raise _unreadable(path, problem) from None
 
 
-def certificate_of(path: Path) -> x509.Certificate:
-    """The first certificate of a PEM file. Raises BadInput."""
-    try:
-        return x509.load_pem_x509_certificates(text_of(path).encode())[0]
-    except ValueError:
-        raise BadInput(
-            where=str(path), key="the file", value="(other text)", expected="a certificate, PEM"
-        ) from None
-
-
 def request_of(path: Path) -> bytes:
     """DER of a PKCS#10 request in a file, PEM or DER. Raises BadInput."""
     try:

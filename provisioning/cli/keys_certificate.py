@@ -10,9 +10,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from harness.deadline import Deadline
-from harness.errors import BadInput
 from provisioning.certificates import check_path
-from provisioning.cli.enroll_options import text_of
 from provisioning.cli.keys_options import (
     KEY_SECONDS,
     Chosen,
@@ -23,11 +21,11 @@ from provisioning.cli.keys_options import (
     tell,
 )
 from provisioning.cli.options import AsJson, Serial, TargetName, TargetsFile
-from provisioning.csr import UNREADABLE
 from provisioning.device_key import check_is_device_key
 from provisioning.key_names import checked_purpose
 from provisioning.key_rotation import some_generations
 from provisioning.private_files import write_durably
+from provisioning.trusted_files import certificates_in
 
 
 def register(app: typer.Typer) -> None:
@@ -104,8 +102,8 @@ def install(
     """
     checked_purpose(purpose)
     chosen = Chosen(target, serial, config, token, pins, state)
-    leaf, *above = _certificates(chain)
-    trusted = _certificates(root)[0]
+    leaf, *above = certificates_in(chain)
+    trusted = certificates_in(root)[0]
     with chosen.box() as box:
         check_is_device_key(
             chosen.station,
@@ -136,12 +134,3 @@ def install(
             certificate=f"{leaf.serial_number:x}",
             file=box.identity.chain_path,
         )
-
-
-def _certificates(place: Path) -> list[x509.Certificate]:
-    try:
-        return x509.load_pem_x509_certificates(text_of(place).encode())
-    except UNREADABLE:
-        raise BadInput(
-            where=str(place), key="the file", value="(other text)", expected="certificates, PEM"
-        ) from None

@@ -18,6 +18,7 @@ from provisioning.cli.keys_options import (
     Purpose,
     StateDirectory,
     TokenLabel,
+    permitted_to,
     tell,
 )
 from provisioning.cli.options import AsJson, Lasting, Serial, TargetName, TargetsFile, to_stderr
@@ -49,11 +50,7 @@ def erase(
     """
     chosen = Chosen(target, serial, config, token, pins, state, lasting)
     with chosen.box() as box:
-        if not box.target.lasting:
-            raise Misuse(
-                f"erasing a key of {box.target.serial} cannot be undone",
-                hint=f"Permit it with --lasting {box.target.serial}.",
-            )
+        permitted_to("erasing a key", box.target)
         by = Deadline.after(KEY_SECONDS)
         chosen.log_in(box.keys, box.target, by=by)
         meant = [held for held in inventory(box.keys.token, by=by) if held.id.hex() == id.lower()]

@@ -28,6 +28,8 @@ _NOT_LOOKED_INTO = (
     TokenFlags.USER_PIN_COUNT_LOW | TokenFlags.USER_PIN_FINAL_TRY | TokenFlags.USER_PIN_LOCKED
 )
 
+_IN_WORDS = {"certificate": "certificate", "other": "data"}
+
 
 def wipe(
     target: TargetName = "emulator",
@@ -99,8 +101,7 @@ def _held(keys: KeySession, token: TokenState, known: Pins, by: Deadline) -> str
     keys.login(token.label, known.user, serial=token.serial, by=by)
     found = keys.token.objects(by=by)
     keys.logout(by=by)
-    kinds = Counter("data" if kind == "other" else f"{kind} key" for kind, _, _ in found)
+    kinds = Counter(_IN_WORDS.get(kind, f"{kind} key") for kind, _, _ in found)
     names = sorted({label for _, label, _ in found if label})
     said = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
-    said = said.replace("certificate key", "certificate")
     return f"{said} ({', '.join(names)})" if names else said or "nothing"

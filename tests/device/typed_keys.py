@@ -6,10 +6,8 @@ in the place of ``keys_options.opened``.
 
 from __future__ import annotations
 
-import io
-import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +17,6 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from harness.deadline import Deadline
 from provisioning.certificates import pem
-from provisioning.cli.app import build
-from provisioning.cli.ending import ended
 from provisioning.pins import Pins
 from provisioning.plan import Plan, example_plan, parse_plan
 from provisioning.run import Provisioned, provision
@@ -30,17 +26,7 @@ from provisioning.steps_box import ReachStep, RecordStep
 from provisioning.steps_identity import CertificateStep, InstallStep
 from provisioning.steps_key import KeyStep, MoreKeysStep, TokenStep
 from provisioning.trustbox import TrustBox
-
-
-@dataclass(frozen=True)
-class Ended:
-    status: int
-    out: str
-    err: str
-
-    @property
-    def told(self) -> Any:
-        return json.loads(self.out)
+from tests.typed import Said, trustbox
 
 
 @dataclass(frozen=True)
@@ -50,15 +36,8 @@ class Factory:
     box: TrustBox
     station: Station
 
-    def keys(self, *words: str | Path) -> Ended:
-        out, err = io.StringIO(), io.StringIO()
-        typed = ["keys", *map(str, words), "--state", str(self.station.state)]
-        with redirect_stdout(out), redirect_stderr(err):
-            status = ended(
-                lambda: build()(args=typed, standalone_mode=False, prog_name="trustbox") or 0,
-                as_json="--json" in typed,
-            )
-        return Ended(status, out.getvalue(), err.getvalue())
+    def keys(self, *words: str | Path) -> Said:
+        return trustbox("keys", *words, "--state", self.station.state)
 
     def done(self, *words: str | Path) -> Any:
         """What a command that must end well tells as JSON."""

@@ -12,7 +12,8 @@ from emulator.box_store import remove_box
 from harness.deadline import Deadline
 from provisioning.enclave_build import SAMPLE as SOURCE
 from provisioning.sample_enclave import SAMPLE
-from tests.unit.ta_parts import Ended, key_file, ta
+from tests.typed import Said
+from tests.unit.ta_parts import key_file, ta
 
 pytestmark = [pytest.mark.enclave, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -25,7 +26,7 @@ def no_box_is_left() -> Iterator[None]:
     remove_box("TB-EMU-TA-CLI", by=Deadline.after(60))
 
 
-def done(*words: str | Path) -> Ended:
+def done(*words: str | Path) -> Said:
     ended = ta(*words)
     assert ended.status == 0, ended.err
     return ended

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import os
 import shutil
 import subprocess
 import sys
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from unittest import mock
 
-from provisioning.cli.app import build
-from provisioning.cli.ending import ended
 from provisioning.softhsm import softhsm_module
 from provisioning.token_uri import TokenUri
+from tests.typed import trustbox
 
 SO_PIN = "so-40961177"
 PINS = {"Root CA": "root-pin-62183375", "Line CA": "line-pin-19407752"}
@@ -53,23 +49,10 @@ class Factory:
     def ca(
         self, command: str, *arguments: str, stdin: bytes = b""
     ) -> subprocess.CompletedProcess[str]:
-        """As ``trustbox ca`` would run, in this process: starting Python costs more than the CA."""
+        """``trustbox ca``, in this process: starting Python costs more than the CA."""
         argv = ["ca", command, *arguments, "--state", str(self.state)]
-        out, err = io.StringIO(), io.StringIO()
-        typed = io.TextIOWrapper(io.BytesIO(stdin))
-
-        def run() -> int:
-            answer = build()(argv, standalone_mode=False, prog_name="trustbox")
-            return answer if isinstance(answer, int) else 0
-
-        with (
-            mock.patch.dict(os.environ, self.environment),
-            mock.patch.object(sys, "stdin", typed),
-            redirect_stdout(out),
-            redirect_stderr(err),
-        ):
-            status = ended(run, as_json=False)
-        return subprocess.CompletedProcess(argv, status, out.getvalue(), err.getvalue())
+        said = trustbox(*argv, stdin=stdin, environment=self.environment)
+        return subprocess.CompletedProcess(argv, said.status, said.out, said.err)
 
     def keep(self, name: str) -> None:
         """Remember all of it, to ``bring_back``: tokens are slow to make."""

@@ -2,41 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import logging
 import os
 import subprocess
 import sys
-from unittest.mock import patch
 
-from provisioning.cli import main
+from tests import typed
 
 Done = subprocess.CompletedProcess[bytes]
 
 
 def trustbox(*words: str, stdin: bytes = b"") -> Done:
-    """In this process: a new one takes seconds to import everything. Undoes what it sets up."""
-    out, err = io.StringIO(), io.StringIO()
-    loggers = [logging.getLogger(name) for name in (None, "harness", "provisioning", "emulator")]
-    before = [(logger, logger.level, logger.handlers[:]) for logger in loggers]
-    status: object = None
-    with (
-        patch.object(sys, "argv", ["trustbox", *words]),
-        patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin))),
-        contextlib.redirect_stdout(out),
-        contextlib.redirect_stderr(err),
-    ):
-        try:
-            main()
-        except SystemExit as leaving:
-            status = leaving.code
-        finally:
-            for logger, level, handlers in before:
-                logger.setLevel(level)
-                logger.handlers[:] = handlers
-    assert isinstance(status, int)
-    return Done(words, status, out.getvalue().encode(), err.getvalue().encode())
+    """In this process."""
+    said = typed.trustbox(*words, stdin=stdin)
+    return Done(words, said.status, said.out.encode(), said.err.encode())
 
 
 def process(*words: str, stdin: bytes = b"") -> Done:

@@ -12,7 +12,8 @@ import pytest
 
 from provisioning.enclave_start import start_program
 from tests.links.peers import skopeo, umoci
-from tests.unit.ta_parts import ELF, ENCLAVE, Ended, key_file, secret_file, ta
+from tests.typed import Said
+from tests.unit.ta_parts import ELF, ENCLAVE, key_file, secret_file, ta
 
 pytestmark = pytest.mark.enclave
 
@@ -39,7 +40,7 @@ def application(tmp_path: Path) -> Path:
     return path
 
 
-def pack(sealed: Path, application: Path, out: Path, *more: str | Path) -> Ended:
+def pack(sealed: Path, application: Path, out: Path, *more: str | Path) -> Said:
     return ta("package", sealed, "--application", application, "--image", IMAGE, "-o", out, *more)
 
 

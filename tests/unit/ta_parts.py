@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import io
-import os
 from collections.abc import Mapping
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from unittest import mock
 from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -23,10 +19,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from harness.deadline import Deadline
-from provisioning.cli.app import build
-from provisioning.cli.ending import ended
 from provisioning.enclave_format import Algorithm
 from provisioning.enclave_signer import padding
+from tests.typed import Said, trustbox
 
 ENCLAVE = UUID("e4a0f3d6-7c1b-4c52-9b8e-5d2f6a7c8b90")
 ELF = b"\x7fELF" + bytes(range(256)) * 20
@@ -78,22 +73,6 @@ class Signs:
         return key.sign(digest, padding(algorithm), Prehashed(SHA256()))
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
-    status: int
-    out: str
-    err: str
-
-
-def ta(*words: str | Path, environment: Mapping[str, str] | None = None) -> Ended:
-    """``trustbox ta ...`` as a process would run it, in this one."""
-    argv = ["ta", *map(str, words)]
-    out, err = io.StringIO(), io.StringIO()
-
-    def run() -> int:
-        answer = build()(argv, standalone_mode=False, prog_name="trustbox")
-        return answer if isinstance(answer, int) else 0
-
-    with mock.patch.dict(os.environ, environment or {}), redirect_stdout(out), redirect_stderr(err):
-        status = ended(run, as_json="--json" in argv)
-    return Ended(status, out.getvalue(), err.getvalue())
+def ta(*words: str | Path, environment: Mapping[str, str] | None = None) -> Said:
+    """``trustbox ta ...``"""
+    return trustbox("ta", *words, environment=environment)

@@ -9,7 +9,8 @@ import pytest
 
 from provisioning.enclave_build import SAMPLE
 from provisioning.enclave_format import SHDR
-from tests.unit.ta_parts import ELF, ENCLAVE, Ended, key_file, public_file, secret_file, ta
+from tests.typed import Said
+from tests.unit.ta_parts import ELF, ENCLAVE, key_file, public_file, secret_file, ta
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def signed(tmp_path: Path, elf: Path) -> Path:
     path = tmp_path / "signed.ta"
     key = key_file(tmp_path, "box")
     ended = ta("sign", elf, "--uuid", str(ENCLAVE), "--key", key, "-o", path, "--ta-version", "3")
-    assert ended == Ended(0, "", "")
+    assert ended == Said(0, "", "")
     return path
 
 

@@ -109,7 +109,11 @@ def install(dialogue: Dialogue, layout: Layout, facts: Facts, *, by: Deadline) -
 
 
 def start_script(layout: Layout, nonce: int, *, log_out: bool) -> str:
-    """What runs the helper in a listening shell, and leaves the tty as it should be."""
+    """What runs the helper in a listening shell, and leaves the tty as it should be.
+
+    On its way out nothing interrupts the shell: the first frame of whoever comes next ends in ETX,
+    which is Ctrl-C to a tty as it should be, and would leave the shell there, logged in.
+    """
     words = (helper_path(layout), layout.tee_device, "--uart", f"{nonce:08x}")
-    end = "exit" if log_out else "break"
-    return f"{shlex.join(words)};stty sane;{SAY_HELPER_ENDED};{end}"
+    end = "exit" if log_out else "trap - INT;break"
+    return f"{shlex.join(words)};trap '' INT;stty sane;{SAY_HELPER_ENDED};{end}"

@@ -34,6 +34,7 @@ IDLE_SECONDS = 2.0
 """A link that was idle longer is asked for a sign of life before anything is sent over it."""
 ALIVE_SECONDS = 1.0
 SETTLE_SECONDS = 0.3
+BYE_SECONDS = 2.0
 
 
 class ConsoleShell:
@@ -101,12 +102,16 @@ class ConsoleShell:
         )
 
     def close(self) -> None:
-        """End the helper, and log out if it was us who logged in. The next request logs in."""
+        """End the helper, and log out if it was us who logged in. The next request logs in.
+
+        Waits up to BYE_SECONDS for the helper's end: whoever spoke sooner could interrupt the shell
+        that it gives the tty back to, as a frame ends in ETX, which is Ctrl-C there.
+        """
         with self._turn:
             session, self._session = self._session, None
             if session is not None:
                 if not session.link.lost:
-                    session.link.bye()
+                    session.link.bye(wait=BYE_SECONDS)
                 session.link.close()
             self._sessions.close()
 

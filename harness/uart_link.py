@@ -89,10 +89,13 @@ class UartLink:
         """Ask a helper that waits on the line to begin anew with this link. May get lost."""
         self._write([LinkFrame(LinkKind.RESET, self.nonce)])
 
-    def bye(self) -> None:
-        """Ask the helper to end. May get lost; then it ends by itself after some minutes."""
+    def bye(self, *, wait: float = 0.0) -> None:
+        """Ask the helper to end, and wait up to so many seconds until the console says that it did.
+        May get lost; then it ends by itself after some minutes."""
         with contextlib.suppress(LinkLost):
             self._write([LinkFrame(LinkKind.BYE, self.nonce)])
+        with self._changed:
+            self._changed.wait_for(lambda: self._why_lost or self._closed, wait)
 
     def send(self, data: bytes, *, by: Deadline) -> None:
         """Put ``data`` on its way; at most 16 KiB of it are still to be sent on return.

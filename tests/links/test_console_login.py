@@ -116,6 +116,18 @@ def test_the_password_that_was_not_changed_is_the_one_that_let_in(box: Box, by: 
     assert shell.let_in_by is old
 
 
+def test_a_shell_that_is_closed_leaves_nobody_logged_in_for_who_comes_right_after(
+    box: Box, by: Deadline
+) -> None:
+    """The first frame of the next one ends in Ctrl-C, to a tty that the helper gave back."""
+    password = secret("trust")
+    for _ in range(4):
+        shell = box.shell(ConsoleLogin("root", password))
+        shell.run("true", by=by)
+        assert shell.let_in_by is password
+        shell.close()
+
+
 def test_log_lines_over_the_prompts_do_not_keep_one_out(box: Box, by: Deadline) -> None:
     box.log_lines(0.05)
 

@@ -53,13 +53,20 @@ class ServiceBusy(LinkError):
     """The service has no time, is out of order (429, 5xx) or wants to be asked again (202), and
     longer so than we may wait.
 
-    ``retry_after`` are the seconds that it asked for; None when it did not say.
+    ``retry_after`` are the seconds that it asked for; None when it did not say. Where it did, the
+    exit status is 9, as that of PutOff: it is known when the same will be taken.
     """
 
     def __init__(self, doing: str, http_status: int, retry_after: float | None) -> None:
         said = "" if retry_after is None else f"; it asks to come back in {retry_after:.0f} s"
         state = "busy or broken" if http_status >= 400 else "not done with it"
-        super().__init__(f"{doing}: the service is {state} ({http_status}){said}")
+        when = "later" if retry_after is None else "after that time"
+        super().__init__(
+            f"{doing}: the service is {state} ({http_status}){said}",
+            hint=f"Run the same again {when}.",
+        )
+        if retry_after is not None:
+            self.exit_status = 9
         self.doing, self.http_status, self.retry_after = doing, http_status, retry_after
 
 

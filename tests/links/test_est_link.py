@@ -69,6 +69,21 @@ def test_each_http_status_has_its_error(
         enroll(pki, answer(b"" if status[0] == "2" else b"no \x1b[31mthanks", status=status), by=by)
 
 
+@pytest.mark.parametrize(
+    ("headers", "status", "hint"),
+    [({"Retry_After": "3600"}, 9, "after that time"), ({}, 4, "again later")],
+    ids=["says when", "does not"],
+)
+def test_busy_server_that_says_when_to_come_back_puts_it_off(
+    pki: Pki, by: Deadline, headers: dict[str, str], status: int, hint: str
+) -> None:
+    busy = answer(b"", status="503 Service Unavailable", **headers)
+    with pytest.raises(ServiceBusy) as off:
+        enroll(pki, busy, by=by)
+
+    assert (off.value.exit_status, hint in off.value.hint) == (status, True)
+
+
 def test_servers_words_reach_the_operator_but_not_the_terminal(pki: Pki, by: Deadline) -> None:
     with pytest.raises(ServiceRefused) as refusal:
         enroll(pki, answer(b"policy \x1b[31m\nviolated" * 50, status="400 No"), by=by)

@@ -18,7 +18,7 @@ SLOW_JOBS ?= $(shell echo $$(( 2 * $$(nproc) + 1 )))
 # The first of these that runs and is new enough makes the venv.
 PYTHON ?= python3 python3.11 python3.12 python3.13 python3.14
 
-.PHONY: help setup packages provision test test-slow test-fast test-bench xtest xtest-by-hand test-enclave test-integrity bench-enclave security-cases lint check bench-restore bench-console bench-attest bench-tamper bench-provision test-mutations clean
+.PHONY: help setup packages provision test test-slow test-fast test-bench xtest xtest-by-hand test-enclave test-integrity bench-enclave security-cases faults lint check bench-restore bench-console bench-attest bench-tamper bench-provision test-mutations clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
@@ -61,6 +61,9 @@ xtest-by-hand: setup ## the same suites as one plain xtest each, to compare the 
 
 security-cases: setup ## docs/security-cases.md anew from the tests; whoever lands a test with mark.case runs it
 	@$(BIN)/python -m tests.security_cases
+
+faults: setup ## docs/faults.md from the tests; whoever lands a test with mark.fault runs it
+	@$(BIN)/python -m tests.fault_cases
 
 lint: setup ## ruff, format and mypy
 	@$(BIN)/ruff check $(ROOMS)

@@ -10,22 +10,17 @@ A case without a test stands in the table as "no test": the table cannot say mor
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import io
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
 from fixtures.case import cases, weaknesses
 from fixtures.needs import needed, uses_box
+from tests.page import Page, line
 from tests.security_titles import TITLES
 
-HOUSE = Path(__file__).resolve().parents[1]
-TABLE = HOUSE / "docs" / "security-cases.md"
 HEAD = """# Security cases
 
 Made by `make security-cases` from the tests that carry a case's number; do not edit. A line says
@@ -37,12 +32,6 @@ day it passes. *No test* means just that.
 | Case | Subject | Claim | Where | Outcome |
 |---|---|---|---|---|
 """
-OPTIONS = (
-    *("--collect-only", "-q", "-p", "no:randomly", "-p", "no:cacheprovider"),
-    # The plugin is imported here before pytest could rewrite its asserts. Nothing is run.
-    "-W",
-    "ignore::pytest.PytestAssertRewriteWarning",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +42,6 @@ class Row:
     claim: str
     where: str
     outcome: str
-
-
-class Collector:
-    """A pytest plugin that keeps the rows of what was collected."""
-
-    def __init__(self) -> None:
-        self.found: dict[Row, int] = {}
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        for item in session.items:
-            for row in rows_of(item):
-                self.found[row] = self.found.get(row, 0) + 1
 
 
 def rows_of(item: pytest.Item) -> Iterable[Row]:
@@ -112,40 +88,11 @@ def table(found: dict[Row, int]) -> str:
         for row in rows:
             times = f" (x{found[row]})" if found[row] > 1 else ""
             cells = (case, title, row.claim, f"`{row.where}`{times}", row.outcome)
-            lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
+            lines.append(line(cells))
     return HEAD + "\n".join(lines) + "\n"
 
 
-def collect(*paths: str) -> str:
-    """The table of the tests under ``paths``. Raises SystemExit with pytest's words otherwise."""
-    collector, said = Collector(), io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-        status = pytest.main([*OPTIONS, *paths], plugins=[collector])
-    if status != pytest.ExitCode.OK:
-        sys.exit(said.getvalue()[-4000:])
-    return table(collector.found)
-
-
-def carrying(root: Path) -> list[str]:
-    """The test files that name the marker: collecting all the others would find nothing."""
-    files = sorted(root.rglob("test_*.py"))
-    return [str(file) for file in files if "mark.case(" in file.read_text()]
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.security_cases", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; compare")
-    check = parser.parse_args().check
-    files = carrying(HOUSE / "tests")
-    made = collect(*files) if files else table({})
-    if check:
-        same = TABLE.is_file() and TABLE.read_text() == made
-        if not same:
-            print(f"{TABLE.relative_to(HOUSE)} is not up to date: make security-cases")  # noqa: T201
-        return 0 if same else 1
-    TABLE.write_text(made)
-    return 0
-
+PAGE = Page("security-cases", "case", rows_of, table)
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(PAGE.main())

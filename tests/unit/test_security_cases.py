@@ -2,54 +2,31 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.security_cases import HOUSE, TABLE
+from tests.security_cases import PAGE
 from tests.security_titles import TITLES
-
-BOXLESS = "import pytest\n\n"
+from tests.unit.pages import checked, made_from
 
 
 def test_the_committed_table_is_up_to_date() -> None:
     """Whoever adds, renames or removes a case's test runs `make security-cases`."""
-    ended = subprocess.run(
-        [sys.executable, "-m", "tests.security_cases", "--check"],
-        cwd=HOUSE,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=100,
-    )
+    ended = checked("security_cases")
 
     assert (ended.returncode, ended.stdout + ended.stderr) == (0, "")
 
 
 def test_every_case_has_a_line() -> None:
-    text = TABLE.read_text()
+    text = PAGE.file.read_text()
 
     assert [case for case in TITLES if f"| {case} |" not in text] == []
 
 
-def made_from(directory: Path, source: str) -> subprocess.CompletedProcess[str]:
-    """What the table's maker says about one test file."""
-    (directory / "test_some.py").write_text(BOXLESS + source)
-    program = f"from tests.security_cases import collect; print(collect({str(directory)!r}))"
-    return subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=HOUSE,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=100,
-    )
-
-
 def test_a_test_is_listed_with_its_claim_its_bound_and_how_often_it_runs(tmp_path: Path) -> None:
     made = made_from(
+        "security_cases",
         tmp_path,
         """
 @pytest.mark.case("N-17", expect="0xffff000f")
@@ -84,7 +61,7 @@ def test_an_older_subkey_is_refused(target, n): ...
 def test_a_marker_that_would_make_the_table_lie_stops_it(
     tmp_path: Path, source: str, told: str
 ) -> None:
-    made = made_from(tmp_path, source)
+    made = made_from("security_cases", tmp_path, source)
 
     assert made.returncode != 0
     assert told in made.stderr + made.stdout

@@ -21,6 +21,7 @@ from provisioning.private_files import private_directory, read_private
 from provisioning.softhsm import softhsm_token
 from provisioning.token import Token
 from provisioning.token_process import TokenProcess
+from provisioning.token_session import TokenSession
 from provisioning.token_state import TokenState
 from provisioning.token_uri import TokenUri
 
@@ -49,7 +50,8 @@ def key_id(spec: str, default: bytes) -> bytes:
 def opened_token(
     spec: str, state: Path | None, *, ask: PinAsker = nobody_to_ask, by: Deadline
 ) -> Iterator[Token]:
-    """The token, logged in; logged out and its worker ended afterwards.
+    """The token, logged in; logged out and its worker ended afterwards. A session that is lost
+    meanwhile comes back by itself (token_session).
 
     ``state`` is the station's directory, for SoftHSM2's own and for the count of wrong PINs; None:
     nobody counts. Raises Misuse when there is no PIN, DeviceRefused when the module does not show
@@ -68,7 +70,7 @@ def opened_token(
 def forget_wrong_pins(spec: str, state: Path, *, by: Deadline) -> TokenState:
     """This station's count for the token that the URI names begins anew; needs no PIN."""
     uri = TokenUri.parse(spec, where="the token's URI")
-    token = _module_of(uri)
+    token = Token(_module_of(uri))
     try:
         found = _meant(token, uri, by)
     finally:
@@ -88,23 +90,30 @@ def _softhsm(spec: str, state: Path | None, by: Deadline) -> Token:
 
 def _named(spec: str, state: Path | None, ask: PinAsker, by: Deadline) -> Token:
     uri = TokenUri.parse(spec, where="the token's URI")
-    token = _module_of(uri)
-    token.budget = None if state is None else _budget(spec, state)
-    try:
-        found = _meant(token, uri, by)
-        pin = ask(uri.token) if uri.pin_source is None else _pin_in(uri.pin_source)
-        token.login(found.label, pin, serial=found.serial, by=by)
-    except BaseException:
-        token.close()
-        raise
-    return token
+    given: list[Secret] = []
+
+    def pin() -> Secret:
+        """From its file each time; a person is asked once, and may be gone when it is needed."""
+        if uri.pin_source is not None:
+            return _pin_in(uri.pin_source)
+        if not given:
+            given.append(ask(uri.token))
+        return given[0]
+
+    session = TokenSession(
+        _module_of(uri),
+        lambda token, by: _meant(token, uri, by),
+        pin,
+        budget=None if state is None else _budget(spec, state),
+    )
+    return session.open(by=by)
 
 
-def _module_of(uri: TokenUri) -> Token:
+def _module_of(uri: TokenUri) -> TokenProcess:
     if not uri.module.is_file():
         raise Misuse(f"there is no PKCS#11 module {uri.module}")
     # An HSM's module finds its way by its maker's variables: it gets all, as in any program.
-    return Token(TokenProcess(str(uri.module), environment=dict(os.environ)))
+    return TokenProcess(str(uri.module), environment=dict(os.environ))
 
 
 def _meant(token: Token, uri: TokenUri, by: Deadline) -> TokenState:

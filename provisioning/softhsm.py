@@ -10,11 +10,13 @@ from pathlib import Path
 from filelock import FileLock
 
 from harness.deadline import Deadline
-from harness.errors import Misuse
+from harness.errors import DeviceRefused, Misuse
 from provisioning.pins import Pins
 from provisioning.private_files import private_directory, write_durably
 from provisioning.token import Token
 from provisioning.token_process import TokenProcess
+from provisioning.token_session import TokenSession
+from provisioning.token_state import TokenState
 
 _MODULES = (
     "/usr/lib/softhsm/libsofthsm2.so",
@@ -44,15 +46,26 @@ def softhsm_token(state: Path, label: str, *, by: Deadline) -> Token:
         text = f"directories.tokendir = {tokens}\nobjectstore.backend = file\nlog.level = ERROR\n"
         if not configuration.is_file() or configuration.read_text() != text:
             write_durably(configuration, text.encode())
-        token = Token(TokenProcess(module, environment={"SOFTHSM2_CONF": str(configuration)}))
+        process = TokenProcess(module, environment={"SOFTHSM2_CONF": str(configuration)})
         try:
-            pins = state / "pins.toml"
+            token, pins = Token(process), state / "pins.toml"
             known = Pins.read(pins) if pins.exists() else Pins.make(pins)
             found = token.labelled(label, by=by)
             if found is None or not found.has_user_pin:
                 token.initialise(label, so_pin=known.so, user_pin=known.user, by=by)
-            token.login(label, known.user, by=by)
+            session = TokenSession(
+                process,
+                lambda token, by: _there(token, label, by),
+                lambda: Pins.read(pins).user,
+            )
+            return session.open(by=by)
         except BaseException:
-            token.close()
+            process.close()
             raise
-    return token
+
+
+def _there(token: Token, label: str, by: Deadline) -> TokenState:
+    found = token.labelled(label, by=by)
+    if found is None:  # nor is it made anew: the keys that it held are what matters
+        raise DeviceRefused(f"SoftHSM2 has no token labelled {label} any more")
+    return found

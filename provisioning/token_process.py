@@ -8,7 +8,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import IO
 
 from harness.deadline import Deadline
@@ -62,8 +63,12 @@ class TokenProcess:
                 hint="Open another one after the fork.",
             )
         line = pack_request(Request(do, arguments))
-        with self._lock:
-            worker = self._started()
+        with self._alone(doing, by):
+            try:
+                worker = self._started()
+            except OSError as problem:  # no memory, no descriptors, no room for its stderr
+                self.close()
+                raise LinkLost(f"{doing}: the token worker cannot be started: {problem}") from None
             try:
                 answer = self._exchange(worker, line, doing, by)
             except BaseException:
@@ -87,6 +92,20 @@ class TokenProcess:
             if self._errors is not None:
                 self._errors.close()
                 self._errors = None
+
+    @property
+    def worker(self) -> object | None:
+        """The present worker, for comparing alone: another one is another session."""
+        return self._worker
+
+    @contextmanager
+    def _alone(self, doing: str, by: Deadline) -> Iterator[None]:
+        if not self._lock.acquire(timeout=by.left(doing)):
+            raise DeadlineExpired(f"its turn for {doing}", by.seconds)
+        try:
+            yield
+        finally:
+            self._lock.release()
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._worker is None:

@@ -30,22 +30,22 @@ def request_body(der: bytes) -> bytes:
     return b"".join(text[i : i + 64] + b"\n" for i in range(0, len(text), 64))
 
 
-def body_octets(body: bytes, what: str) -> bytes:
+def body_octets(body: bytes, what: str, whose: str = "the server's answer") -> bytes:
     """What a body encodes. Its Content-Transfer-Encoding never matters (RFC 8951 3.1).
 
     Raises BadFrame, saying what it looks like instead: HTML, PEM, bare DER, nothing.
     """
     text = re.sub(rb"\s+", b"", body)
     if not text:
-        raise BadFrame(f"{what}: the server's answer is empty")
+        raise BadFrame(f"{what}: {whose} is empty")
     seems = {b"<": "a page of HTML", b"-": "PEM", b"0\x82": "bare DER", b"0\x81": "bare DER"}
     for start, kind in seems.items():
         if body.lstrip().startswith(start):
-            raise BadFrame(f"{what}: the server's answer is {kind} instead of base64")
+            raise BadFrame(f"{what}: {whose} is {kind} instead of base64")
     try:
         return base64.b64decode(text, validate=True)
     except binascii.Error:
-        raise BadFrame(f"{what}: the server's answer is not base64") from None
+        raise BadFrame(f"{what}: {whose} is not base64") from None
 
 
 def certificates(body: bytes, what: str) -> tuple[x509.Certificate, ...]:

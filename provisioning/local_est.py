@@ -15,7 +15,6 @@ are spelt as in the RFCs: Debian's libest compares them letter by letter.
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
 from collections.abc import Callable
 
@@ -24,23 +23,16 @@ from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from cryptography.x509.oid import NameOID
 
 from harness.deadline import Deadline
-from harness.errors import (
-    BadFrame,
-    DeviceRefused,
-    IntegrityFailure,
-    LinkError,
-    Misuse,
-    TrustBoxError,
-)
+from harness.errors import BadFrame, DeviceRefused, IntegrityFailure, Misuse, TokenRefused
 from harness.secret import Secret
 from provisioning.authority import Authority
 from provisioning.csr import UNREADABLE
 from provisioning.est_wire import body_octets
-from provisioning.local_http import LOOPBACK, Asked, LocalServer, ServerFiles, Told
+from provisioning.local_http import LOOPBACK, Asked, LocalServer, ServerFiles, Told, said
 
 REALM = "trustbox-factory"
 _BASE = "/.well-known/est/"
-_SIGNING_SECONDS = 30.0
+SIGNING_SECONDS = 30.0
 _OPERATIONS = {
     "cacerts": "GET",
     "csrattrs": "GET",
@@ -63,19 +55,21 @@ class LocalEst(LocalServer):
         port: int = 0,
         listen: str = LOOPBACK,
         http: str = "HTTP/1.1",
+        signing_seconds: float = SIGNING_SECONDS,
     ) -> None:
         """``authority`` is asked for when a request needs it; ``trusted``: its
         certificates, PEM."""
         super().__init__(files, trusted=trusted, port=port, listen=listen, http=http)
         self._authority, self._login, self._days = authority, login, days
+        self._signing_seconds = signing_seconds
 
     def answer(self, asked: Asked) -> Told:
         operation = asked.path.removeprefix(_BASE)
         wanted = _OPERATIONS.get(operation)
         if wanted is None or not asked.path.startswith(_BASE):
-            return _said(404, "there is no such EST operation here")
+            return said(404, "there is no such EST operation here")
         if wanted != asked.method:
-            return _said(405, f"{operation} is asked with {wanted}")
+            return said(405, f"{operation} is asked with {wanted}")
         try:
             if operation == "cacerts":
                 ca = self._authority()
@@ -83,32 +77,33 @@ class LocalEst(LocalServer):
             if operation == "csrattrs":
                 return Told(204)
             return self._enroll(asked, again=operation == "simplereenroll")
-        except (DeviceRefused, BadFrame) as problem:
-            return _said(400, problem.message)
+        except TokenRefused as problem:  # the station's own HSM, about nothing that was asked
+            return said(503, problem.message, {"Retry-After": "5"})
+        except DeviceRefused as problem:
+            return said(400, problem.message)
         except IntegrityFailure as problem:
-            return _said(403, problem.message)
-        except LinkError as problem:  # the HSM is busy or was pulled
-            return _said(503, problem.message, {"Retry-After": "5"})
-        except TrustBoxError as problem:
-            return _said(500, problem.message)
+            return said(403, problem.message)
 
     def _enroll(self, asked: Asked, *, again: bool) -> Told:
         mine = asked.chain[0] if asked.chain else None
         if mine is not None and self._authority().is_revoked(mine):
-            return _said(403, "this certificate was revoked")
+            return said(403, "this certificate was revoked")
         if again and mine is None:
-            return _said(403, "a re-enrollment shows the present certificate in TLS")
+            return said(403, "a re-enrollment shows the present certificate in TLS")
         if mine is None and not self._logged_in(asked.headers.get("authorization", "")):
-            return _said(401, "who are you?", {"WWW-Authenticate": f'Basic realm="{REALM}"'})
-        request = body_octets(asked.body, "the request")
+            return said(401, "who are you?", {"WWW-Authenticate": f'Basic realm="{REALM}"'})
+        try:
+            request = body_octets(asked.body, "enrolling", "the request")
+        except BadFrame as problem:
+            raise DeviceRefused(problem.message) from problem
         serial = _serial_of(request)
         if mine is not None and _serial(mine.subject) != serial:
-            return _said(403, f"this is not the certificate of {serial}")
+            return said(403, f"this is not the certificate of {serial}")
         made, _ = self._authority().issue(
             request,
             serial,
             days=self._days,
-            by=Deadline.after(_SIGNING_SECONDS),
+            by=Deadline.after(self._signing_seconds),
             again=_names(mine) if again and mine is not None else None,
         )
         return _certificates(made)
@@ -117,7 +112,7 @@ class LocalEst(LocalServer):
         kind, _, rest = header.partition(" ")
         try:
             given = base64.b64decode(rest.strip(), validate=True)
-        except binascii.Error:
+        except ValueError:  # not base64, or not even ASCII
             return False
         user, password = self._login
         wanted = user.encode() + b":" + password().reveal()
@@ -154,8 +149,3 @@ def _certificates(*found: x509.Certificate) -> Told:
         "Content-Transfer-Encoding": "base64",
     }
     return Told(200, base64.encodebytes(octets), headers)
-
-
-def _said(status: int, words: str, headers: dict[str, str] | None = None) -> Told:
-    kind = {"Content-Type": "text/plain; charset=utf-8"}
-    return Told(status, f"{words}\n".encode(), {**kind, **(headers or {})})

@@ -34,7 +34,7 @@ from provisioning.authority import Authority
 from provisioning.certificates import pem
 from provisioning.local_dps import LocalDps
 from provisioning.local_dps_store import DpsStore
-from provisioning.local_est import LocalEst
+from provisioning.local_est import SIGNING_SECONDS, LocalEst
 from provisioning.local_http import LOOPBACK
 from provisioning.local_tls import TlsFiles
 from provisioning.private_files import private_directory, write_durably
@@ -124,6 +124,7 @@ class ServiceFiles:
         est_listen: str = "",
         ports: Ports | None = None,
         http: str = "HTTP/1.1",
+        signing_seconds: float = SIGNING_SECONDS,
     ) -> Iterator[Services]:
         """Both, until the block ends. ``names``: what else clients call this host.
 
@@ -148,6 +149,7 @@ class ServiceFiles:
                     port=port,
                     listen=est_listen or listen,
                     http=http,
+                    signing_seconds=signing_seconds,
                 )
 
             def dps(port: int) -> LocalDps:

@@ -52,6 +52,8 @@ class Plan:
     record, which the first run trusts."""
     mark_unfused: bool
     """A box whose identity others share is enrolled, and marked in its record, not refused."""
+    accept_unknown: bool
+    """A box of which nobody knows whether its identity is its own is enrolled, not refused."""
     est: EstPlan | None
     """None: the station's CA certifies the device key itself."""
     dps: DpsPlan | None
@@ -118,6 +120,7 @@ def parse_plan(text: bytes, *, where: str, beside: Path) -> Plan:
     golden = integrity.text("golden", r"firmware|[0-9a-f]{64}", '"firmware" or 64 hex digits')
     token_ta = integrity.optional("token_ta", r"[0-9a-f]{64}", "64 hex digits")
     unfused = integrity.optional("unfused", r"refuse|mark", '"refuse" or "mark"')
+    unknown = tables["identity"].optional("unknown", r"refuse|accept", '"refuse" or "accept"')
     keys = read_keys(found.get("keys", {}), where, purpose)
     est, dps, edge = read_enrollment(found, where, beside, (purpose, *keys))
     return Plan(
@@ -138,6 +141,7 @@ def parse_plan(text: bytes, *, where: str, beside: Path) -> Plan:
         golden=None if golden == "firmware" else bytes.fromhex(golden),
         token_ta=bytes.fromhex(token_ta) if token_ta else None,
         mark_unfused=unfused == "mark",
+        accept_unknown=unknown == "accept",
         text=text,
     )
 
@@ -149,4 +153,5 @@ _TABLES: Mapping[str, tuple[str, ...]] = {
     "certificate": ("validity_days",),
     "enclave": ("source", "uuid"),
     "integrity": ("golden", "token_ta", "unfused"),
+    "identity": ("unknown",),
 }

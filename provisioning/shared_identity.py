@@ -11,7 +11,10 @@ from collections.abc import Iterable, Iterator
 from uuid import UUID
 
 from harness.boot_findings import Finding
+from harness.boot_markers import Stage
+from harness.boot_stages import boots
 from harness.boot_state import BootState, Ssm
+from harness.target import ConsoleLine
 from provisioning.verdict import ZERO_HUK_UUID
 
 UNFUSED = frozenset({"test-identity", "security-state", "ssm-not-secure", "hab-disabled"})
@@ -27,6 +30,13 @@ def shared_identity(
     which an absent one says nothing; ``tee_uuid``: the TEE's.
     """
     return tuple(_told(found, state, tee_uuid))
+
+
+def boot_was_heard(lines: Iterable[ConsoleLine]) -> bool:
+    """Whether the UARTs told of a boot: of a stage before the login prompt. Without one, a log in
+    which nothing speaks against the box is a log in which nothing could have.
+    """
+    return any(seen.stage is not Stage.READY for boot in boots(lines) for seen in boot.stages)
 
 
 def _told(found: Iterable[Finding], state: BootState, tee_uuid: UUID | None) -> Iterator[str]:

@@ -48,21 +48,22 @@ class LookStep(Protocol):
 
 
 def first_run(plan: Plan) -> tuple[EffectStep | LookStep, ...]:
-    """Key, identity, enclave, evidence, registration, record: what the plan asks for.
+    """Enclave, evidence, key, identity, registration, record: what the plan asks for.
 
-    A box is registered after its TEE was judged: one that fails it is let in nowhere.
+    The TEE is judged before anything is made in it, and before anybody vouches for what was: one
+    that fails gets no key, no certificate, and is let in nowhere.
     """
     return (
         ReachStep(),
         OwnIdentityStep(),
+        EnclaveStep(),
+        AttestStep(),
         TokenStep(),
         KeyStep(),
         KeyProofStep(),
         *((MoreKeysStep(),) if plan.keys else ()),
         CertificateStep(),
         InstallStep(),
-        EnclaveStep(),
-        AttestStep(),
         *((RegisterStep(),) if plan.dps else ()),
         *((EdgeStep(),) if plan.edge else ()),
         RecordStep(),

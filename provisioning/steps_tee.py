@@ -16,10 +16,11 @@ from provisioning.enclave_build import build_enclave
 from provisioning.enclave_golden import golden_ta
 from provisioning.enclave_image import Kind, parse
 from provisioning.evidence import AttestationKey, Evidence
+from provisioning.outcome import Outcome
 from provisioning.policy import Check, Policy
 from provisioning.record import intended, observed, value
 from provisioning.sample_enclave import MEASURE_SELF, SAMPLE, SampleEnclave
-from provisioning.verdict import verify
+from provisioning.verdict import Verdict, verify
 from provisioning.work import Work, need
 
 
@@ -37,7 +38,8 @@ class EnclaveStep:
         return f"enclave {uuid} is installed{self._tried(work, uuid, by)}"
 
     def act(self, work: Work, by: Deadline) -> None:
-        work.box.enclave.install(*self._wanted(work, by), by=by)
+        # Where the TEE refuses it, the one that was there before is there again.
+        work.box.enclave.install_proven(*self._wanted(work, by), by=by)
 
     def confirm(self, work: Work, by: Deadline) -> str:
         uuid, _ = self._wanted(work, by)
@@ -103,9 +105,25 @@ class AttestStep:
             golden=intended(need(policy.tee_memory, "the golden measurement").hex()),
             verdict=observed(verdict.to_dict()),
         )
-        verdict.demand()
+        self._demand(work, verdict)
         self._bind_token(work, evidence, by)
         return f"TEE memory measures {evidence.tee_memory.digest.hex()[:16]}…, the golden value"
+
+    @staticmethod
+    def _demand(work: Work, verdict: Verdict) -> None:
+        try:
+            verdict.demand()
+        except IntegrityFailure as refused:
+            memory = verdict[Check.TEE_MEMORY].outcome is Outcome.FAIL
+            planned = memory and work.plan.golden is not None
+            refused.hint = (
+                "Is integrity.golden in the plan the value of this box's firmware? trustbox attest"
+                " shows what it measures; its maker computes what it must be from tee.elf."
+                if planned
+                else "The box gets neither key nor certificate from this run. Look at all that is"
+                " seen of it: trustbox attest."
+            )
+            raise
 
     @staticmethod
     def _bind_token(work: Work, tee: Evidence, by: Deadline) -> None:

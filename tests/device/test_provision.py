@@ -22,10 +22,9 @@ from provisioning.plan import Plan, example_plan, parse_plan
 from provisioning.run import Outcome, Provisioned, Watcher, provision
 from provisioning.station import Station
 from provisioning.steps import EffectStep, LookStep
-from provisioning.steps_box import ReachStep, RecordStep
+from provisioning.steps_box import ReachStep
 from provisioning.steps_identity import CertificateStep, InstallStep
 from provisioning.steps_key import KeyStep, TokenStep
-from provisioning.steps_tee import AttestStep, EnclaveStep
 from provisioning.trustbox import TrustBox
 from tests.device.run_needs import A_RUN_NEEDS
 
@@ -43,10 +42,6 @@ def to_the_token() -> tuple[EffectStep | LookStep, ...]:
 
 def to_the_certificate() -> tuple[EffectStep | LookStep, ...]:
     return (ReachStep(), TokenStep(), KeyStep(), CertificateStep(), InstallStep())
-
-
-def of_the_tee() -> tuple[EffectStep | LookStep, ...]:
-    return (ReachStep(), EnclaveStep(), AttestStep(), RecordStep())
 
 
 @pytest.fixture
@@ -100,14 +95,24 @@ def test_token_of_another_station_is_left_alone(box: TrustBox, tmp_path: Path) -
         provision(box.target, plan(), Station(tmp_path / "second"), steps=to_the_token)
 
 
-def test_other_golden_value_is_an_integrity_failure_and_leaves_no_record(
-    box: TrustBox, station: Station
+@pytest.mark.fault(
+    "Run",
+    "the TEE does not measure what it must",
+    comes="IntegrityFailure, 7; no token, no key, no certificate, no CA and no record is made",
+    then="look at the box: trustbox attest; or correct integrity.golden in the plan",
+)
+def test_tee_that_fails_the_attestation_gets_no_token_no_key_and_no_certificate(
+    box: TrustBox, station: Station, by: Deadline
 ) -> None:
-    wrong = plan(('golden = "firmware"', f'golden = "{"5a" * 32}"'))
+    wrong = plan(('golden = "firmware"', f'golden = "{"00" * 32}"'))
 
-    with pytest.raises(IntegrityFailure, match="tee-memory"):
-        provision(box.target, wrong, station, steps=of_the_tee)
+    with pytest.raises(IntegrityFailure, match="tee-memory") as refused:
+        provision(box.target, wrong, station)
 
+    assert "integrity.golden" in refused.value.hint
+    assert [token.label for token in box.keys.tokens(by=by) if token.initialised] == []
+    assert box.identity.chain(by=by) == ()
+    assert not (station.state / "ca").exists()
     assert not (station.records(box.target.serial) / "record.json").exists()
 
 

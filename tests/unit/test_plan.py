@@ -24,6 +24,14 @@ def test_shipped_plan_can_be_read() -> None:
     assert (plan.enclave, plan.golden) == (None, None)
 
 
+def test_box_of_unknown_identity_is_accepted_only_where_the_plan_says_so() -> None:
+    accepting = example_plan().replace("[identity]", '[identity]\nunknown = "accept"')
+
+    assert parsed(example_plan()).accept_unknown is False
+    assert parsed(example_plan().replace("[identity]", "")).accept_unknown is False
+    assert parsed(accepting).accept_unknown is True
+
+
 def test_paths_are_relative_to_the_plan() -> None:
     text = example_plan().replace('"generate"', '"pins.toml"').replace('source = "sample"', TA)
 
@@ -52,6 +60,12 @@ def test_paths_are_relative_to_the_plan() -> None:
             '= "firmware"\ntoken_ta = "5A"',
             "integrity.token_ta",
             id="short-token-ta",
+        ),
+        pytest.param(
+            "[identity]", '[identity]\nunknown = "yes"', "identity.unknown", id="unknown-word"
+        ),
+        pytest.param(
+            "[identity]", '[identity]\nunkown = "accept"', "identity.unkown", id="unknown-key-there"
         ),
         pytest.param('= "sample"', '= "my.ta"', "enclave.uuid", id="file-without-uuid"),
         pytest.param('= "sample"', '= "my.ta"\nuuid = "x"', "enclave.uuid", id="bad-uuid"),

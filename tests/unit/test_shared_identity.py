@@ -8,7 +8,7 @@ import pytest
 
 from harness.boot_findings import findings
 from harness.boot_state import Register, decode
-from provisioning.shared_identity import shared_identity
+from provisioning.shared_identity import boot_was_heard, shared_identity
 from provisioning.verdict import ZERO_HUK_UUID
 from tests.unit.boot_logs import EDGE_SECURE, EDGE_UNFUSED, EDGEXL, EMULATED_SECURE, timed
 
@@ -55,3 +55,13 @@ def test_nothing_is_held_against_a_fused_box(log: str) -> None:
 
 def test_what_was_not_seen_is_not_held_against_a_box() -> None:
     assert shared_identity(findings(EMULATED_SECURE), NOTHING, None) == ()
+
+
+@pytest.mark.parametrize("log", [EDGEXL, EDGE_SECURE, EDGE_UNFUSED])
+def test_a_boots_log_is_a_boot_that_was_heard(log: str) -> None:
+    assert boot_was_heard(timed(log))
+
+
+@pytest.mark.parametrize("log", ["", "tb-0042 login: ", "root@tb-0042:~# uname"])
+def test_a_prompt_alone_is_no_boot_that_was_heard(log: str) -> None:
+    assert not boot_was_heard(timed(log))

@@ -19,7 +19,8 @@
     ├── IntegrityFailure    7  the box's state is not what it must be: stop and look
     └── RigError            8  what holds the box: QEMU, a relay, the image build
         ├── BoxDied            the box stopped living while somebody waited for it
-        └── BuildFailed        a step of the image build
+        ├── BuildFailed        a step of the image build
+        └── DiskFailed         this machine's disk: full, read-only, broken
 
 Each class carries facts as attributes, its message is one sentence, ``diagnostics()`` tells people
 what to try next, and ``exit_status`` is what a command exits with.
@@ -192,3 +193,13 @@ class BuildFailed(RigError):
             hint=f"The whole output is in {log}." if log else "",
         )
         self.step, self.reason, self.log = step, reason, log
+
+
+class DiskFailed(RigError):
+    """A file system of this machine is full, read-only or broken. ``path`` is what was not
+    written (or read), ``why`` the system's words for its errno.
+    """
+
+    def __init__(self, path: str, why: str, *, done: str = "written", hint: str = "") -> None:
+        super().__init__(f"{path} cannot be {done}: {why}", hint=hint)
+        self.path, self.why = path, why

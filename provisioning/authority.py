@@ -18,10 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
-from filelock import FileLock, Timeout
 
 from harness.deadline import Deadline
-from harness.errors import DeadlineExpired, DeviceRefused, IntegrityFailure, Misuse
+from harness.errors import DeviceRefused, IntegrityFailure, Misuse
 from provisioning.authority_ceremony import Ceremony
 from provisioning.authority_files import CaFiles
 from provisioning.authority_index import Entry, Index
@@ -33,6 +32,7 @@ from provisioning.authority_tokens import ISSUING_ID, key_id
 from provisioning.certificates import fits
 from provisioning.csr import checked_request
 from provisioning.idevid import NO_END, device_builder, new_serial_number
+from provisioning.locks import locked as file_locked
 from provisioning.private_files import private_directory
 from provisioning.token import Token
 from provisioning.token_public import PublicKey, spki
@@ -276,15 +276,8 @@ def open_authority(
 @contextmanager
 def locked(state: Path, by: Deadline) -> Iterator[None]:
     """Nobody else issues meanwhile, in whatever process. Raises DeadlineExpired."""
-    lock = FileLock(state / "lock", mode=0o600)
-    try:
-        lock.acquire(timeout=by.left("the lock on the factory's CA"))
-    except Timeout:
-        raise DeadlineExpired("the lock on the factory's CA", by.seconds) from None
-    try:
+    with file_locked(state / "lock", "the lock on the factory's CA", by=by):
         yield
-    finally:
-        lock.release()
 
 
 @contextmanager

@@ -30,6 +30,7 @@ from provisioning.authority_signing import Signer, ca_builder, crl_is_due
 from provisioning.authority_tokens import ISSUING_ID, ROOT_ID, key_id
 from provisioning.idevid import NO_END, new_serial_number
 from provisioning.journal import Journal
+from provisioning.ledger import Ledger
 from provisioning.token import Token
 
 Opener = Callable[[], AbstractContextManager[Token]]
@@ -135,17 +136,17 @@ class _Step:
     confirm: Callable[[_Opened, Deadline], str]
 
 
-def _do(step: _Step, opened: _Opened, journal: Journal, by: Deadline) -> CeremonyReport:
+def _do(step: _Step, opened: _Opened, ledger: Ledger, by: Deadline) -> CeremonyReport:
     started = time.monotonic()
     try:
         said, outcome = step.probe(opened, by), "already"
         if said is None:
-            journal.add(step.name, "intent", step.doing)
+            ledger.begin(step.name, step.doing)
             step.act(opened, by)
             said, outcome = step.confirm(opened, by), "done"
-        journal.add(step.name, outcome, said)
+        ledger.end(step.name, outcome, said)
     except TrustBoxError as problem:
-        journal.add(step.name, "failed", f"{type(problem).__name__}: {problem}")
+        ledger.end(step.name, "failed", f"{type(problem).__name__}: {problem}")
         raise
     return CeremonyReport(step.name, outcome, said, time.monotonic() - started)
 

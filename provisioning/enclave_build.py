@@ -19,13 +19,14 @@ from pathlib import Path
 from uuid import UUID
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from filelock import FileLock, Timeout
 from platformdirs import user_cache_path
 
 from harness.deadline import Deadline
 from harness.errors import BuildFailed, DeadlineExpired, Misuse
 from provisioning.enclave_image import parse
 from provisioning.enclave_signer import FileSigner
+from provisioning.locks import locked
+from provisioning.private_files import private_directory
 
 SAMPLE = Path(__file__).parent / "enclaves" / "sample"
 _FORMAT = b"trustbox enclave 1"
@@ -43,17 +44,13 @@ def build_enclave(source: Path, *, devkit: Path, key: Path, by: Deadline) -> byt
     if not (devkit / "mk" / "ta_dev_kit.mk").is_file():
         raise Misuse(f"{devkit} is not a TA dev kit: it has no mk/ta_dev_kit.mk")
     name = _identity(source, devkit, key)
-    cache = _cache()
-    cache.mkdir(parents=True, exist_ok=True)
+    cache = private_directory(_cache())
     waiting = f"another process that builds enclave {uuid}"
-    try:
-        with FileLock(cache / f"{name}.lock", timeout=by.left(waiting)):
-            built = cache / f"{name}.ta"
-            if not built.is_file():
-                _build(source, uuid=uuid, devkit=devkit, key=key, into=built, by=by)
-            return built.read_bytes()
-    except Timeout as error:
-        raise DeadlineExpired(waiting, by.seconds) from error
+    with locked(cache / f"{name}.lock", waiting, by=by):
+        built = cache / f"{name}.ta"
+        if not built.is_file():
+            _build(source, uuid=uuid, devkit=devkit, key=key, into=built, by=by)
+        return built.read_bytes()
 
 
 def enclave_uuid(source: Path) -> UUID:

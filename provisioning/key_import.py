@@ -73,7 +73,9 @@ def import_secret(
         if budget is None:
             ta.login(session, Who.USER, pin)
         else:
-            with budget.trying(token, "user"):
+            with budget.trying(
+                token, "user", doing=f"importing a key into token {token.label}", by=by
+            ):
                 ta.login(session, Who.USER, pin)
         if ta.find(session, {Cka.ID: id}):
             raise Misuse(

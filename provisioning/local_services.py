@@ -25,9 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from filelock import FileLock
-
 from harness.config_secret import SecretFile
+from harness.deadline import Deadline
 from harness.errors import Misuse
 from harness.secret import Secret
 from provisioning.authority import Authority
@@ -37,6 +36,7 @@ from provisioning.local_dps_store import DpsStore
 from provisioning.local_est import SIGNING_SECONDS, LocalEst
 from provisioning.local_http import LOOPBACK
 from provisioning.local_tls import TlsFiles
+from provisioning.locks import locked
 from provisioning.private_files import private_directory, write_durably
 
 EST_USER = "factory"
@@ -104,7 +104,11 @@ class ServiceFiles:
         """Have certificate and secrets."""
         private_directory(self.state)
         private_directory(self.here)
-        with FileLock(self.here / "lock", timeout=_LOCK_SECONDS, mode=0o600):
+        with locked(
+            self.here / "lock",
+            "another process that sets the station's services up",
+            by=Deadline.after(_LOCK_SECONDS),
+        ):
             self.tls.ensure(names)
             for name, made in (
                 ("est-login", secrets.token_urlsafe(24)),

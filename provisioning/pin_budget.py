@@ -10,22 +10,24 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from filelock import FileLock
-
+from harness.deadline import Deadline
 from harness.errors import BadInput, TokenRefused
-from provisioning.private_files import private_directory, write_durably
+from provisioning.locks import locked
+from provisioning.private_files import private_directory, read_bounded, write_durably
 from provisioning.token_state import TokenState
 
+_LOCK_SECONDS = 60.0
 MOST = 5
 """Wrong PINs in a row, of OP-TEE's seven: two tries stay for a person."""
 
 Role = Literal["user", "so"]
+PIN_NAMES: Mapping[Role, str] = {"user": "user PIN", "so": "SO PIN"}
 _ABOUT_THE_PIN = frozenset({"CKR_PIN_INCORRECT", "CKR_PIN_LOCKED", "CKR_PIN_EXPIRED"})
 
 
@@ -38,17 +40,20 @@ class PinBudget:
     """What a person runs who has found the right PIN."""
 
     @contextmanager
-    def trying(self, token: TokenState, role: Role) -> Iterator[None]:
-        """Around the one call that gives the token a PIN. Raises TokenRefused, CKR_PIN_LOCKED,
-        before it when too many were wrong; the block is then not entered.
+    def trying(
+        self, token: TokenState, role: Role, *, doing: str = "", by: Deadline | None = None
+    ) -> Iterator[None]:
+        """Around the one call that gives the token a PIN, for ``doing``. The block is not entered
+        when it raises TokenRefused, CKR_PIN_LOCKED, as too many were wrong, or DeadlineExpired, as
+        somebody else (a minute at the utmost, or ``by``) is giving that token a PIN.
         """
         private_directory(self.directory)
         file = self._file(token, role)
-        with FileLock(f"{file}.lock"):
+        with self._alone(token, role, by or Deadline.after(_LOCK_SECONDS)):
             failed = self.failures(token, role)
             if failed >= MOST:
                 raise TokenRefused(
-                    f"giving token {token.label} its {role.upper() if role == 'so' else role} PIN",
+                    doing or f"giving token {token.label} its {PIN_NAMES[role]}",
                     "CKR_PIN_LOCKED",
                     hint=f"Not tried: this station has given it {failed} wrong ones in a row."
                     f" Find the right PIN, then: {self.again}",
@@ -68,7 +73,8 @@ class PinBudget:
         if not file.exists():
             return 0
         try:
-            found = json.loads(file.read_bytes()[:4096])["failures"]
+            text = read_bounded(file, 4096, expected="a count of wrong PINs")
+            found = json.loads(text)["failures"]
         except (ValueError, KeyError, TypeError):
             found = None
         if type(found) is not int or found < 0:
@@ -80,7 +86,13 @@ class PinBudget:
     def forget(self, token: TokenState, role: Role) -> None:
         """A person says that the PIN is right now."""
         private_directory(self.directory)
-        self._keep(self._file(token, role), 0)
+        file = self._file(token, role)
+        with self._alone(token, role, Deadline.after(_LOCK_SECONDS)):
+            self._keep(file, 0)
+
+    def _alone(self, token: TokenState, role: Role, by: Deadline) -> AbstractContextManager[None]:
+        waiting = f"another process that gives token {token.label} its {PIN_NAMES[role]}"
+        return locked(Path(f"{self._file(token, role)}.lock"), waiting, by=by)
 
     def _file(self, token: TokenState, role: Role) -> Path:
         """OP-TEE's serial numbers are the slots' and the same on every box; its UUID is not."""

@@ -3,28 +3,58 @@
 from __future__ import annotations
 
 import os
+import pwd
+import shlex
 import stat
 import tempfile
 from pathlib import Path
 
-from harness.errors import BadInput, Misuse
+from harness.errors import BadInput, DiskFailed, Misuse
+from provisioning.file_trouble import on_disk
+
+LARGEST = 65536
+"""Octets of a file that holds a secret."""
 
 
 def private_directory(path: Path) -> Path:
-    """Make the directory, 0700, if it is not there. Raises Misuse when that is impossible."""
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as problem:
-        raise Misuse(f"{path} cannot be made a directory: {problem.strerror}") from problem
+    """The directory, made with its parents (0700, durable in theirs) if it is not there.
+
+    One that is there must be ours or root's, and nobody else may write it: what is kept in it
+    could be exchanged. Raises Misuse, naming owner or mode, and DiskFailed.
+    """
+    with on_disk(path, "made a directory"):
+        missing, there = [], path
+        while not there.exists():
+            missing.append(there)
+            there = there.parent
+        for place in reversed(missing):
+            place.mkdir(mode=0o700, exist_ok=True)
+            sync_directory(place.parent)
+        about = path.stat()
+        if not stat.S_ISDIR(about.st_mode):
+            raise NotADirectoryError(20, "Not a directory")
+    if about.st_uid not in _trusted():
+        raise Misuse(
+            f"{path} belongs to {_named(about.st_uid)}, who could exchange what is kept in it",
+            hint=f"Name a directory of your own, or: chown {_named(os.geteuid())}"
+            f" {shlex.quote(str(path))}",
+        )
+    if about.st_mode & 0o022:
+        raise Misuse(
+            f"{path} can be written by others (mode {stat.S_IMODE(about.st_mode):04o}), who could"
+            " exchange what is kept in it",
+            hint=f"Look whether somebody did, then: chmod go-w {shlex.quote(str(path))}",
+        )
     return path
 
 
 def write_durably(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     """Replace the file with exactly ``data`` and ``mode``, on the disk before this returns.
 
-    Raises Misuse when the file system says no (no space, read-only, no permission).
+    What raises leaves the file as it was: Misuse for a path that cannot be used, DiskFailed for a
+    disk that is full, read-only or broken.
     """
-    try:
+    with on_disk(path):
         handle, scratch = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as file:
@@ -37,11 +67,6 @@ def write_durably(path: Path, data: bytes, *, mode: int = 0o600) -> None:
             Path(scratch).unlink(missing_ok=True)
             raise
         sync_directory(path.parent)
-    except OSError as problem:
-        raise Misuse(
-            f"{path} cannot be written: {problem.strerror}",
-            hint="Make room or change the directory, then run the command again.",
-        ) from problem
 
 
 def sync_directory(path: Path) -> None:
@@ -53,17 +78,62 @@ def sync_directory(path: Path) -> None:
         os.close(handle)
 
 
+def read_bounded(path: Path, most: int, *, expected: str = "a readable file") -> bytes:
+    """The file's octets, ``most`` of them at the utmost; no more is ever read.
+
+    Raises BadInput for a file that cannot be read or is larger (it is not cut: half of it could
+    look whole), DiskFailed for a disk that fails.
+    """
+    return _read(path, most, expected, private=False)
+
+
 def read_private(path: Path) -> bytes:
-    """The file's bytes. Raises BadInput when it is not there or others may read or write it."""
+    """The octets of a file that holds a secret, ``LARGEST`` at the utmost.
+
+    Raises BadInput when it is not there, is not ours or root's, or others may read or write it.
+    """
+    return _read(path, LARGEST, "a readable file", private=True)
+
+
+def _read(path: Path, most: int, expected: str, *, private: bool) -> bytes:
     try:
-        with path.open("rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            if mode & 0o077:
+        with on_disk(path, "read"), path.open("rb") as file:
+            about = os.fstat(file.fileno())
+            if private and about.st_uid not in _trusted():
                 raise BadInput(
-                    where=str(path), key="its mode", value=f"{mode:04o}", expected="0600"
+                    where=str(path),
+                    key="its owner",
+                    value=_named(about.st_uid),
+                    expected=f"{_named(os.geteuid())} or root",
                 )
-            return file.read(65536)
-    except OSError as problem:
+            if private and about.st_mode & 0o077:
+                mode = f"{stat.S_IMODE(about.st_mode):04o}"
+                raise BadInput(where=str(path), key="its mode", value=mode, expected="0600")
+            found = file.read(most + 1)
+    except (BadInput, DiskFailed):
+        raise
+    except Misuse as problem:
+        why = getattr(problem.__cause__, "strerror", None) or problem.message
         raise BadInput(
-            where=str(path), key="the file", value=problem.strerror, expected="a readable file"
-        ) from problem
+            where=str(path), key="the file", value=why, expected=expected
+        ) from problem.__cause__
+    if len(found) > most:
+        raise BadInput(
+            where=str(path),
+            key="its size",
+            value=f"more than {most} octets",
+            expected=f"at most {most} octets",
+        )
+    return found
+
+
+def _trusted() -> frozenset[int]:
+    """Who may own what we rely on: whoever could change this process anyway."""
+    return frozenset({0, os.geteuid()})
+
+
+def _named(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"

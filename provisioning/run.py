@@ -23,7 +23,8 @@ from harness.errors import Misuse, TrustBoxError
 from harness.target import Target
 from provisioning.authority import Authority
 from provisioning.http_errors import PutOff
-from provisioning.journal import Journal
+from provisioning.journal import Journal, unended
+from provisioning.ledger import Ledger
 from provisioning.plan import Plan
 from provisioning.record import load
 from provisioning.station import Station, alone_with
@@ -57,6 +58,8 @@ class Watcher:
 
     def started(self, step: EffectStep | LookStep) -> None: ...
     def ended(self, report: StepReport) -> None: ...
+    def noticed(self, said: str) -> None:
+        """Something that a person must know, and that is no step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,17 +101,20 @@ def provision(
             earlier=load(directory / "record.json"),
         )
         stack.enter_context(work.held)
-        journal = stack.enter_context(Journal(directory / "journal.jsonl", work.run))
+        place = directory / "journal.jsonl"
+        for left in unended(place):
+            watcher.noticed(left.told)
+        journal = stack.enter_context(Journal(place, work.run))
         for step in steps() if steps else first_run(plan):
             watcher.started(step)
             reports.append(_do(step, work, journal, watcher))
     return Provisioned(work, tuple(reports), directory)
 
 
-def _do(step: EffectStep | LookStep, work: Work, journal: Journal, watcher: Watcher) -> StepReport:
+def _do(step: EffectStep | LookStep, work: Work, ledger: Ledger, watcher: Watcher) -> StepReport:
     started = time.monotonic()
     try:
-        outcome, said = _outcome(step, work, journal)
+        outcome, said = _outcome(step, work, ledger)
     except BaseException as problem:
         # Class and sentence: errors carry no secrets. A KeyboardInterrupt is journalled, too.
         said = f"{type(problem).__name__}: {problem}" if isinstance(problem, TrustBoxError) else ""
@@ -116,15 +122,15 @@ def _do(step: EffectStep | LookStep, work: Work, journal: Journal, watcher: Watc
         ended = Outcome.PARKED if isinstance(problem, PutOff) else Outcome.FAILED
         watcher.ended(StepReport(step.name, ended, said, time.monotonic() - started))
         with _even_so():
-            journal.add(step.name, ended.value, said)
+            ledger.end(step.name, ended.value, said)
         raise
     report = StepReport(step.name, outcome, said, time.monotonic() - started)
-    journal.add(step.name, outcome.value, said)
+    ledger.end(step.name, outcome.value, said)
     watcher.ended(report)
     return report
 
 
-def _outcome(step: EffectStep | LookStep, work: Work, journal: Journal) -> tuple[Outcome, str]:
+def _outcome(step: EffectStep | LookStep, work: Work, ledger: Ledger) -> tuple[Outcome, str]:
     by = Deadline.after(step.seconds)
     if isinstance(step, LookStep):
         return Outcome.CHECKED, step.look(work, by)
@@ -136,7 +142,7 @@ def _outcome(step: EffectStep | LookStep, work: Work, journal: Journal) -> tuple
             f"{step.name} cannot be undone, and nobody permitted it for {work.box.target.serial}",
             hint=f"If it is meant: --lasting {work.box.target.serial}",
         )
-    journal.add(step.name, "intent", step.doing)
+    ledger.begin(step.name, step.doing)
     step.act(work, by)
     return Outcome.DONE, step.confirm(work, by)
 

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from filelock import FileLock
-
 from harness.deadline import Deadline
 from harness.errors import DeviceRefused, Misuse
+from provisioning.locks import locked
 from provisioning.pins import Pins
 from provisioning.private_files import private_directory, write_durably
 from provisioning.token import Token
@@ -42,7 +41,7 @@ def softhsm_token(state: Path, label: str, *, by: Deadline) -> Token:
     module = softhsm_module()
     tokens = private_directory(private_directory(state) / "tokens")
     configuration = state / "softhsm2.conf"
-    with FileLock(state / "lock", timeout=by.left("the lock on the factory's token")):
+    with locked(state / "lock", "the lock on the factory's token", by=by):
         text = f"directories.tokendir = {tokens}\nobjectstore.backend = file\nlog.level = ERROR\n"
         if not configuration.is_file() or configuration.read_text() != text:
             write_durably(configuration, text.encode())

@@ -19,12 +19,11 @@ from pathlib import Path
 from uuid import UUID
 
 import platformdirs
-from filelock import FileLock, Timeout
 
 from harness.deadline import Deadline
-from harness.errors import Misuse
 from provisioning.authority import Authority
 from provisioning.authority_open import StationCa
+from provisioning.locks import locked_at_once
 from provisioning.pin_budget import PinBudget
 from provisioning.private_files import private_directory
 
@@ -65,15 +64,9 @@ class Station:
 @contextmanager
 def alone_with(directory: Path, serial: str) -> Iterator[None]:
     """Nobody else writes this record meanwhile. Raises Misuse at once when somebody does."""
-    lock = FileLock(private_directory(directory) / ".lock")
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        raise Misuse(
-            f"{serial} is being provisioned by another process",
-            hint=f"It holds {directory}; wait until it is done.",
-        ) from None
-    try:
+    with locked_at_once(
+        private_directory(directory) / ".lock",
+        f"{serial} is being provisioned by another process",
+        hint=f"It holds {directory}; wait until it is done.",
+    ):
         yield
-    finally:
-        lock.release()

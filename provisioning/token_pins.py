@@ -12,7 +12,7 @@ from contextlib import contextmanager, nullcontext
 from harness.deadline import Deadline
 from harness.errors import BadFrame, DeviceRefused, Misuse, TokenRefused
 from harness.secret import Secret
-from provisioning.pin_budget import PinBudget, Role
+from provisioning.pin_budget import PIN_NAMES, PinBudget, Role
 from provisioning.token_secrets import Caller
 from provisioning.token_state import TokenFlags, TokenState
 
@@ -83,7 +83,7 @@ class TokenPins:
             )  # fmt: skip
             mine = self._present(label, by)
         self._check_tries(mine, "so", doing)
-        with self._counted(mine, "so"):
+        with self._counted(mine, "so", doing, by):
             self._caller.call(
                 "init_pin", doing=doing, by=by,
                 slot=mine.slot, so_pin=so_pin.reveal(), pin=user_pin.reveal(),
@@ -99,7 +99,7 @@ class TokenPins:
         mine = self._present(label, by, serial)
         doing = f"logging in to token {label}"
         self._check_tries(mine, "user", doing)
-        with self._counted(mine, "user"):
+        with self._counted(mine, "user", doing, by):
             self._caller.call("login", doing=doing, by=by, slot=mine.slot, pin=pin.reveal())
         self.logged_in = mine
         return mine
@@ -117,11 +117,12 @@ class TokenPins:
         """C_SetPIN by the user or the SO, and logged out then. Raises as ``login`` does."""
         _check_pin(new)
         mine = self._present(label, by, serial)
-        self._check_tries(mine, role, f"changing the {_NAMES[role]} of token {label}")
+        doing = f"changing the {PIN_NAMES[role]} of token {label}"
+        self._check_tries(mine, role, doing)
         self.logged_in = None
-        with self._counted(mine, role):
+        with self._counted(mine, role, doing, by):
             self._caller.call(
-                "set_pin", doing=f"changing the {_NAMES[role]} of token {label}", by=by,
+                "set_pin", doing=doing, by=by,
                 slot=mine.slot, who=role, old=old.reveal(), new=new.reveal(),
             )  # fmt: skip
         return self._present(label, by, serial)
@@ -138,11 +139,12 @@ class TokenPins:
         """A new user PIN from the SO (C_InitPIN): also for a locked one. Keys stay."""
         _check_pin(user_pin)
         mine = self._present(label, by, serial)
-        self._check_tries(mine, "so", f"setting the user PIN of token {label}")
+        doing = f"setting the user PIN of token {label}"
+        self._check_tries(mine, "so", doing)
         self.logged_in = None
-        with self._counted(mine, "so"):
+        with self._counted(mine, "so", doing, by):
             self._caller.call(
-                "init_pin", doing=f"setting the user PIN of token {label}", by=by,
+                "init_pin", doing=doing, by=by,
                 slot=mine.slot, so_pin=so_pin.reveal(), pin=user_pin.reveal(),
             )  # fmt: skip
         if self.budget:
@@ -160,7 +162,7 @@ class TokenPins:
         doing = f"wiping token {label}"
         self._check_tries(mine, "so", doing)
         self.logged_in = None
-        with self._counted(mine, "so"):
+        with self._counted(mine, "so", doing, by):
             self._caller.call(
                 "init_token", doing=doing, by=by,
                 slot=mine.slot, label=label, so_pin=so_pin.reveal(), wipe=True,
@@ -177,14 +179,15 @@ class TokenPins:
             raise TokenRefused(
                 doing,
                 "CKR_PIN_LOCKED",
-                hint=f"The {_NAMES[role]} is locked or has one try left. Not tried: a wrong one"
+                hint=f"The {PIN_NAMES[role]} is locked or has one try left. Not tried: a wrong one"
                 " would lock it for good. Check the PIN by hand.",
             )
 
     @contextmanager
-    def _counted(self, token: TokenState, role: Role) -> Iterator[None]:
+    def _counted(self, token: TokenState, role: Role, doing: str, by: Deadline) -> Iterator[None]:
+        budget = self.budget
         try:
-            with self.budget.trying(token, role) if self.budget else nullcontext():
+            with budget.trying(token, role, doing=doing, by=by) if budget else nullcontext():
                 yield
         except TokenRefused as refusal:
             if refusal.ckr == "CKR_PIN_INCORRECT":
@@ -201,7 +204,6 @@ class TokenPins:
         return found
 
 
-_NAMES: Mapping[Role, str] = {"user": "user PIN", "so": "SO PIN"}
 _NO_TRIES: Mapping[Role, TokenFlags] = {
     "user": TokenFlags.USER_PIN_LOCKED | TokenFlags.USER_PIN_FINAL_TRY,
     "so": TokenFlags.SO_PIN_LOCKED | TokenFlags.SO_PIN_FINAL_TRY,

@@ -80,8 +80,8 @@ def build() -> TyperGroup:
         cls=Commands,
         help="Provision, look at and talk to TrustBox devices, real or emulated.",
         epilog="Exit status: 0 done, 2 wrong use, 3 the box cannot do that, 4 no way to the box,"
-        " 5 not the pinned box, 6 the box refused, 7 integrity failure, 8 rig or image build,"
-        " 9 put off by a server.",
+        " 5 not the pinned box, 6 the box refused, 7 integrity failure, 8 rig, image build or this"
+        " machine's disk, 9 put off by a server.",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,

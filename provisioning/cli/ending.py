@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import typer
 
 from harness.errors import TrustBoxError
 from harness.recording import printable_lines
+from provisioning.file_trouble import refused
 
 INTERRUPTED = 130
 """128 + SIGINT, as a shell would report it."""
@@ -23,19 +25,13 @@ class Interrupted(Exception):
 def ended(work: Callable[[], int], *, as_json: bool) -> int:
     """Run ``work``; its exit status, or that of what stopped it.
 
-    What nobody foresaw keeps its traceback: it is a defect, and hiding it would help nobody.
+    A file that cannot be used is told by its name, wherever that came up. What nobody foresaw
+    keeps its traceback: it is a defect, and hiding it would help nobody.
     """
     try:
         return work()
     except TrustBoxError as problem:
-        _tell(
-            type(problem).__name__,
-            problem.message,
-            problem.diagnostics(),
-            problem.exit_status,
-            as_json=as_json,
-        )
-        return problem.exit_status
+        return _failed(problem, as_json=as_json)
     except typer.Exit as leaving:
         return leaving.exit_code
     except typer.TyperException as problem:
@@ -49,6 +45,16 @@ def ended(work: Callable[[], int], *, as_json: bool) -> int:
     except (Interrupted, KeyboardInterrupt, typer.Abort):
         sys.stderr.write("\ninterrupted\n")
         return INTERRUPTED
+    except OSError as problem:
+        if not isinstance(problem.filename, str):
+            raise
+        return _failed(refused(Path(problem.filename), problem, "used"), as_json=as_json)
+
+
+def _failed(problem: TrustBoxError, *, as_json: bool) -> int:
+    kind, hint = type(problem).__name__, problem.diagnostics()
+    _tell(kind, problem.message, hint, problem.exit_status, as_json=as_json)
+    return problem.exit_status
 
 
 def _tell(kind: str, message: str, hint: str, status: int, *, as_json: bool) -> None:

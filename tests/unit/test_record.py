@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import BadInput, Misuse
+from harness.errors import BadInput
 from harness.target import EvidenceLevel
-from provisioning.journal import Journal
 from provisioning.record import asserted, intended, load, observed, render, save, value
 
 FACTS = {
@@ -58,25 +57,3 @@ def test_record_replaces_the_earlier_one_as_a_whole(tmp_path: Path) -> None:
 
     assert value(load(tmp_path / "record.json"), "box", "serial") is None
     assert [file.name for file in tmp_path.iterdir()] == ["record.json"]
-
-
-def test_record_without_room_is_the_callers_move() -> None:
-    """/dev/full is a real device that has no space left."""
-    with pytest.raises(Misuse, match="No space left"):
-        Journal(Path("/dev/full"), "run").add("token", "intent", "x")
-
-
-def test_journal_keeps_what_earlier_runs_wrote(tmp_path: Path) -> None:
-    for run in ("first", "second"):
-        with Journal(tmp_path / "journal.jsonl", run) as journal:
-            journal.add("token", "intent", "initialising")
-
-    lines = (tmp_path / "journal.jsonl").read_text().splitlines()
-    assert [json.loads(line)["run"] for line in lines] == ["first", "second"]
-
-
-def test_journal_line_is_on_the_disk_when_add_returns(tmp_path: Path) -> None:
-    with Journal(tmp_path / "journal.jsonl", "run") as journal:
-        journal.add("token", "intent", "initialising")
-
-        assert json.loads((tmp_path / "journal.jsonl").read_text())["phase"] == "intent"

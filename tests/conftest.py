@@ -12,6 +12,7 @@ leave the other workers without work. Within each of these groups the order stay
 from __future__ import annotations
 
 import os
+import signal
 from itertools import groupby
 
 import pytest
@@ -26,7 +27,12 @@ USUAL_SECONDS = 120.0
 def pytest_configure() -> None:
     """Hypothesis judges what it sees, not how fast a busy machine was: pytest-timeout ends what
     hangs. Before test modules are imported: their own ``settings`` begin from this profile.
+
+    A shell's ``&`` and ``nohup`` have SIGINT ignored, and every program below inherits that: a
+    test of Ctrl-C would then see nothing end. Workers come here as well.
     """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.register_profile("suite", patient)
     settings.load_profile("suite")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from harness.errors import BadInput
+from harness.shown import HIDDEN
 
 LONGEST_PATTERN = 200
 """Characters of a marker of one's own."""
@@ -114,7 +115,7 @@ def own_markers(
             raise BadInput(
                 where=where,
                 key=f"{under}.{name}",
-                value=pattern,
+                value=HIDDEN,
                 expected=f"one of {sorted(names)}",
             )
         if not pattern or len(pattern) > LONGEST_PATTERN:

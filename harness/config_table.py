@@ -1,7 +1,7 @@
 """One table of a targets file, read strictly: a key that nobody asked for is an error.
 
 Every problem is a BadInput that names file, dotted key, value and the form that would be right; a
-value that may be a secret is shown as ``(hidden)``.
+value that may be a secret is shown as ``(hidden)`` (harness.shown).
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.errors import BadInput
+from harness.shown import HIDDEN, shown
 
-_SECRET = re.compile(r"pass(?!word_(?:file|command)$)|secret|token|\bpin\b", re.IGNORECASE)
 _PLAIN = re.compile(r"(?:^|_)password$")
 _LOGIN = re.compile(r"(?:^|//|[\s=])[^/@\s:]*:[^/@\s]*@\S")
 _CREDENTIALS = re.compile(r"//[^/@\s]*:[^/@\s]*@")
@@ -25,7 +25,8 @@ class Table:
     def __init__(self, values: object, *, where: str, name: str) -> None:
         """``where`` is the file's name, ``name`` the table's dotted one. Raises BadInput."""
         if not isinstance(values, dict):
-            raise BadInput(where=where, key=name, value=values, expected=f"a table, as in [{name}]")
+            expected = f"a table, as in [{name}]"
+            raise BadInput(where=where, key=name, value=HIDDEN, expected=expected)
         self.where, self.name = where, name
         self._values = values
         self._asked: list[str] = []
@@ -41,7 +42,7 @@ class Table:
         if not isinstance(value, str) or not value.strip():
             raise self.bad(key, "a text that is not empty")
         if _CREDENTIALS.search(value):
-            raise self.bad(key, f"an address without a password in it; {_INSTEAD}", hide=True)
+            raise self.bad(key, f"an address without a password in it; {_INSTEAD}")
         return value
 
     def text_or(self, key: str, default: str) -> str:
@@ -53,20 +54,21 @@ class Table:
             return default
         value = self.text(key)
         if value not in options:
-            raise self.bad(key, f"one of {', '.join(options)}{_near(value, options)}")
+            near = _near(value, options)
+            raise self.bad(key, f"one of {', '.join(options)}{near}", like=options)
         return value
 
     def whole_or(self, key: str, default: int, *, least: int, most: int) -> int:
         value = self._values[key] if key in self else default
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-            raise self.bad(key, f"a whole number from {least} to {most}")
+            raise self.bad(key, f"a whole number from {least} to {most}", number=True)
         return value
 
     def seconds_or(self, key: str, default: float, *, least: float = 0.0) -> float:
         value = self._values[key] if key in self else default
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not number or not least <= value <= 3600:
-            raise self.bad(key, f"seconds, a number from {least:g} to 3600")
+            raise self.bad(key, f"seconds, a number from {least:g} to 3600", number=True)
         return float(value)
 
     def texts(self, key: str) -> tuple[str, ...]:
@@ -77,7 +79,7 @@ class Table:
         if not texts or not value:
             raise self.bad(key, 'a list of texts, as in ["one", "two"]')
         if any(_LOGIN.search(one) for one in value):
-            raise self.bad(key, f"words without a user's password in them; {_INSTEAD}", hide=True)
+            raise self.bad(key, f"words without a user's password in them; {_INSTEAD}")
         return tuple(value)
 
     def texts_or(self, key: str, default: tuple[str, ...]) -> tuple[str, ...]:
@@ -106,15 +108,17 @@ class Table:
             if key in self._asked:
                 continue
             if _PLAIN.search(key) and key.replace("password", "password_file") in self._asked:
-                raise self.bad(key, _INSTEAD, hide=True)
+                raise self.bad(key, _INSTEAD)
             known = ", ".join(sorted(self._asked))
             raise self.bad(key, f"no such key{_near(key, self._asked)}; known: {known}")
 
-    def bad(self, key: str, expected: str, *, hide: bool = False) -> BadInput:
-        """The error for ``key``; with ``hide`` its value is not shown."""
-        value = self._values.get(key)
-        if value is not None and (hide or _SECRET.search(key)):
-            value = "(hidden)"
+    def bad(
+        self, key: str, expected: str, *, like: Sequence[str] = (), number: bool = False
+    ) -> BadInput:
+        """The error for ``key``; ``like`` and ``number`` as in ``harness.shown``."""
+        value = shown(
+            key if key in self._asked else "", self._values.get(key), like=like, number=number
+        )
         return BadInput(where=self.where, key=f"{self.name}.{key}", value=value, expected=expected)
 
     def _ask(self, key: str) -> None:

@@ -30,6 +30,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from harness.shown import masked
+
 
 class TrustBoxError(Exception):
     """Root of the tree. Raised only through its subclasses."""
@@ -37,9 +39,10 @@ class TrustBoxError(Exception):
     exit_status: int = 1
 
     def __init__(self, message: str, *, hint: str = "") -> None:
+        message = masked(message)
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.hint = masked(hint)
 
     def diagnostics(self) -> str:
         """What a person can do next; empty when there is nothing useful to say."""
@@ -56,7 +59,7 @@ class BadInput(Misuse):
     """A value in a file or an option has the wrong form.
 
     ``where`` is the file or option, ``key`` the dotted key in it, ``value`` what was found (never a
-    secret: callers pass ``"(hidden)"`` for those) and ``expected`` the form that would be right.
+    secret: ``harness.shown`` decides) and ``expected`` the form that would be right.
     """
 
     def __init__(self, *, where: str, key: str, value: object, expected: str) -> None:

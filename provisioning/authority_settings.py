@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
 from harness.errors import BadInput
+from harness.shown import HIDDEN, shown
 from provisioning.authority_policy import DEVICE, ISSUING, OPTIONAL_DEVICE_KEYS, ROOT, KeyRule
 from provisioning.idevid import HARDWARE_TYPE
 from provisioning.private_files import write_durably
@@ -87,7 +89,8 @@ class CaSettings:
         )
         if set(found) != set(made.to_dict()):
             extra = sorted(set(found) - set(made.to_dict()))[0]
-            raise read.wrong(extra, "no such key")
+            expected = "no such key; known are " + ", ".join(made.to_dict())
+            raise BadInput(where=where, key=extra, value=HIDDEN, expected=expected)
         return made
 
 
@@ -116,14 +119,15 @@ class _Reader:
     def __init__(self, where: str, found: object, under: str = "") -> None:
         self._where, self._under = where, under
         if not isinstance(found, dict):
-            raise BadInput(where=where, key=under or "the file", value=found, expected="an object")
+            raise BadInput(where=where, key=under or "the file", value=HIDDEN, expected="an object")
         self._found = found
 
-    def wrong(self, key: str, expected: str) -> BadInput:
+    def wrong(
+        self, key: str, expected: str, *, like: Sequence[str] = (), number: bool = False
+    ) -> BadInput:
         dotted = f"{self._under}.{key}" if self._under else key
-        return BadInput(
-            where=self._where, key=dotted, value=self._found.get(key), expected=expected
-        )
+        value = shown(key, self._found.get(key), like=like, number=number)
+        return BadInput(where=self._where, key=dotted, value=value, expected=expected)
 
     def text(self, key: str, form: re.Pattern[str], expected: str) -> str:
         value = self._found.get(key)
@@ -134,7 +138,7 @@ class _Reader:
     def days(self, key: str) -> int:
         value = self._found.get(key)
         if type(value) is not int or not 1 <= value <= 36500:
-            raise self.wrong(key, "a whole number from 1 to 36500")
+            raise self.wrong(key, "a whole number from 1 to 36500", number=True)
         return value
 
     def role(self, key: str, rule: KeyRule) -> RoleSettings:
@@ -156,7 +160,7 @@ class _Reader:
         raise BadInput(
             where=self._where,
             key=f"{self._under}.token",
-            value="(not shown)",
+            value=HIDDEN,
             expected="softhsm:NAME or a pkcs11: URI",
         )
 
@@ -164,7 +168,8 @@ class _Reader:
         for profile in allowed:
             if self._found.get(key) == profile.value:
                 return profile
-        raise self.wrong(key, "one of " + ", ".join(profile.value for profile in allowed))
+        names = [profile.value for profile in allowed]
+        raise self.wrong(key, "one of " + ", ".join(names), like=names)
 
     def device_keys(self) -> tuple[KeyProfile, ...]:
         value = self._found.get("device_keys")

@@ -43,14 +43,14 @@ class Http:
 
     def __init__(self, url: str, connector: Connector) -> None:
         """Raises Misuse unless ``url`` is https and names a host and no user."""
+        if "@" in url or "?" in url or "#" in url:  # never quoted: there may be a password in it
+            raise Misuse("this URL has a user, a query or a fragment in it: https://host[:port]")
         try:
             self.base = httpx.URL(url.rstrip("/"))
         except httpx.InvalidURL:
             raise Misuse(f"{url[:80]!r} is no URL") from None
-        if self.base.scheme != "https" or not self.base.host or self.base.userinfo:
+        if self.base.scheme != "https" or not self.base.host:
             raise Misuse(f"{url[:80]!r} is no https URL of a host")
-        if self.base.query or self.base.fragment:
-            raise Misuse(f"{url[:80]!r} has a query or a fragment")
         self._backend = _Backend(connector)
         self._client = httpx.Client(transport=_Transport(self._backend), trust_env=False)
 

@@ -15,6 +15,7 @@ from harness.deadline import Deadline
 from harness.errors import BadInput, DeviceRefused, IntegrityFailure, Misuse
 from harness.part_file import clear_parts
 from harness.secret import Secret
+from harness.shown import HIDDEN, shown
 from harness.target import Shell
 from provisioning.dps import GLOBAL_ENDPOINT
 from provisioning.dps_answers import checked_id_scope, checked_registration_id
@@ -148,10 +149,15 @@ def check(text: bytes, where: str = CONFIG_PATH) -> None:
     }
     for key, value in wanted.items():
         if _at(found, key) != value:
-            raise BadInput(where=where, key=key, value=_at(found, key), expected=f"{value!r}")
+            raise BadInput(
+                where=where,
+                key=key,
+                value=shown("", _at(found, key), like=[value]),
+                expected=repr(value),
+            )
     for key in ("provisioning.id_scope", "provisioning.attestation.registration_id"):
         if not isinstance(_at(found, key), str):
-            raise BadInput(where=where, key=key, value=_at(found, key), expected="a text")
+            raise BadInput(where=where, key=key, value=HIDDEN, expected="a text")
     for key in _uri_keys(found):
         try:
             Pkcs11Uri.parse(str(_at(found, key)))

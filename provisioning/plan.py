@@ -14,6 +14,7 @@ from pathlib import Path
 from uuid import UUID
 
 from harness.errors import BadInput
+from harness.shown import HIDDEN
 from provisioning.plan_edge import EdgePlan
 from provisioning.plan_enrollment import DpsPlan, EstPlan, read_enrollment
 from provisioning.plan_keys import read_keys, read_profile, read_secrets
@@ -105,7 +106,7 @@ def parse_plan(text: bytes, *, where: str, beside: Path) -> Plan:
     for name in found:
         if name not in known:
             expected = "no such table; known are " + ", ".join(known)
-            raise BadInput(where=where, key=f"[{name}]", value=found[name], expected=expected)
+            raise BadInput(where=where, key=f"[{name}]", value=HIDDEN, expected=expected)
     tables = {name: Table(where, name, found.get(name, {}), keys) for name, keys in _TABLES.items()}
     token, key, certificate = tables["token"], tables["key"], tables["certificate"]
     enclave, integrity = tables["enclave"], tables["integrity"]

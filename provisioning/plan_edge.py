@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.shown import GIVEN, Said
 from provisioning.plan_table import Table
 
 _EST_KEYS = ("server", "label", "trusted", "user", "password_file", "rotate_key")
@@ -61,7 +62,7 @@ def read_edge(table: Table, beside: Path) -> EdgePlan:
         return EdgePlan(hostname, _est(table, beside))
     for name in _EST_KEYS:
         if name in table:
-            raise table.wrong(name, "given", 'absent beside identity = "installed"')
+            raise table.wrong(name, GIVEN, 'absent beside identity = "installed"')
     return EdgePlan(hostname)
 
 
@@ -71,7 +72,7 @@ def check_labels(table: Table, edge: EdgePlan, labels: Iterable[str]) -> None:
         if edge.est is not None and label in OWN_LABELS:
             raise table.wrong(
                 "identity",
-                "est",
+                Said("est"),
                 f"to stand beside keys of other purposes than {label}: IoT Edge gives its own keys"
                 ' that name and would take this one for its own. purpose = "idevid", say',
             )

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import BadInput, Misuse
+from harness.shown import GIVEN, HIDDEN
 from provisioning.dps_answers import checked_id_scope
 from provisioning.est import PATIENCE
 from provisioning.plan_edge import KEYS, EdgePlan, check_labels, read_edge
@@ -64,11 +65,13 @@ def read_enrollment(
     """
     inner = found.get("enrollment", {})
     if not isinstance(inner, dict):
-        raise BadInput(where=where, key="enrollment", value=inner, expected="[enrollment.…] tables")
-    for name, value in inner.items():
+        raise BadInput(
+            where=where, key="enrollment", value=HIDDEN, expected="[enrollment.…] tables"
+        )
+    for name in inner:
         if name not in ("est", "dps"):
             expected = "no such table; known are enrollment.est, enrollment.dps"
-            raise BadInput(where=where, key=f"[enrollment.{name}]", value=value, expected=expected)
+            raise BadInput(where=where, key=f"[enrollment.{name}]", value=HIDDEN, expected=expected)
     est = _est(_table(inner, "est", where), beside) if "est" in inner else None
     dps = _dps(_table(inner, "dps", where), beside) if "dps" in inner else None
     edge = None
@@ -77,7 +80,7 @@ def read_enrollment(
         edge = read_edge(table, beside)
         check_labels(table, edge, labels)
         if dps is None:
-            raise table.wrong("identity", "given", "to stand beside [enrollment.dps]")
+            raise table.wrong("identity", GIVEN, "to stand beside [enrollment.dps]")
     return est, dps, edge
 
 
@@ -143,4 +146,4 @@ def _dps(table: Table, beside: Path) -> DpsPlan:
 def _alone(table: Table, key: str, keys: tuple[str, ...], *, but: tuple[str, ...]) -> None:
     for name in keys:
         if name not in but and name in table:
-            raise table.wrong(name, "given", f'absent beside {key} = "station"')
+            raise table.wrong(name, GIVEN, f'absent beside {key} = "station"')

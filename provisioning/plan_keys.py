@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import BadInput
+from harness.shown import HIDDEN, shown
 from provisioning.key_names import PURPOSE
 from provisioning.token_public import KeyProfile
 from provisioning.token_secrets import SecretProfile
@@ -42,22 +43,30 @@ def read_secrets(found: object, where: str, beside: Path) -> PinsFrom:
     source = table.get("source")
     if not isinstance(source, str) or not source or source != source.strip():
         expected = '"generate", "command", "derived" or the path of a file with PINs'
-        raise BadInput(where=where, key="secrets.source", value=source, expected=expected)
+        raise BadInput(
+            where=where, key="secrets.source", value=shown("source", source), expected=expected
+        )
     command, hsm = table.get("command"), table.get("hsm")
     for name, value, of in (("command", command, "command"), ("hsm", hsm, "derived")):
         if value is not None and source != of:
             expected = f'no {name} beside another source than "{of}"'
-            raise BadInput(where=where, key=f"secrets.{name}", value=value, expected=expected)
+            raise BadInput(where=where, key=f"secrets.{name}", value=HIDDEN, expected=expected)
     if source == "command":
         if not _words(command):
             expected = 'a list of words: ["/path/to/program", "{serial}"]'
-            raise BadInput(where=where, key="secrets.command", value=command, expected=expected)
+            raise BadInput(
+                where=where,
+                key="secrets.command",
+                value=shown("command", command),
+                expected=expected,
+            )
         return PinsFrom(command=tuple(command) if isinstance(command, list) else None)
     if source == "derived":
         if not isinstance(hsm, str) or not hsm.startswith(("softhsm:", "pkcs11:")):
             expected = "softhsm:line, or a pkcs11: URI of the HSM's token"
-            shown = hsm if not isinstance(hsm, str) else "(another text)"
-            raise BadInput(where=where, key="secrets.hsm", value=shown, expected=expected)
+            raise BadInput(
+                where=where, key="secrets.hsm", value=shown("hsm", hsm), expected=expected
+            )
         return PinsFrom(hsm=hsm)
     return PinsFrom(file=None if source == "generate" else beside / Path(source).expanduser())
 
@@ -68,7 +77,7 @@ def read_profile(found: object, where: str) -> KeyProfile:
         if found == profile.value:
             return profile
     expected = "one of " + ", ".join(profile.value for profile in DEVICE_PROFILES)
-    raise BadInput(where=where, key="key.profile", value=found, expected=expected)
+    raise BadInput(where=where, key="key.profile", value=shown("profile", found), expected=expected)
 
 
 def read_keys(
@@ -79,10 +88,11 @@ def read_keys(
     for purpose, profile in table.items():
         if not PURPOSE.fullmatch(purpose) or purpose == device:
             expected = "a purpose: 1 to 32 of a-z, 0-9 and -, not the device key's"
-            raise BadInput(where=where, key=f"keys.{purpose}", value=profile, expected=expected)
+            raise BadInput(where=where, key=f"keys.{purpose}", value=HIDDEN, expected=expected)
         if not isinstance(profile, str) or profile not in PROFILES:
             expected = "one of " + ", ".join(PROFILES)
-            raise BadInput(where=where, key=f"keys.{purpose}", value=profile, expected=expected)
+            value = shown("", profile, like=tuple(PROFILES))
+            raise BadInput(where=where, key=f"keys.{purpose}", value=value, expected=expected)
     return {purpose: PROFILES[str(profile)] for purpose, profile in table.items()}
 
 
@@ -90,11 +100,11 @@ def _table(
     found: object, name: str, where: str, keys: tuple[str, ...] | None
 ) -> dict[str, object]:  # fmt: skip
     if not isinstance(found, dict):
-        raise BadInput(where=where, key=name, value=found, expected=f"a table [{name}]")
+        raise BadInput(where=where, key=name, value=HIDDEN, expected=f"a table [{name}]")
     for key in found:
         if keys is not None and key not in keys:
             expected = "no such key; known are " + ", ".join(keys)
-            raise BadInput(where=where, key=f"{name}.{key}", value=found[key], expected=expected)
+            raise BadInput(where=where, key=f"{name}.{key}", value=HIDDEN, expected=expected)
     return found
 
 

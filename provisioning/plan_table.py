@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from harness.errors import BadInput
+from harness.shown import HIDDEN, Said, shown
 
 
 class Table:
@@ -14,11 +15,12 @@ class Table:
     def __init__(self, where: str, name: str, found: object, keys: tuple[str, ...]) -> None:
         self._where, self._name = where, name
         if not isinstance(found, dict):
-            raise BadInput(where=where, key=name, value=found, expected=f"a table [{name}]")
+            expected = f"a table [{name}]"
+            raise BadInput(where=where, key=name, value=HIDDEN, expected=expected)
         self._found = found
         for key in found:
             if key not in keys:
-                raise self.wrong(key, found[key], "no such key; known are " + ", ".join(keys))
+                raise self.wrong(key, Said(HIDDEN), "no such key; known are " + ", ".join(keys))
 
     def text(self, key: str, form: str, expected: str) -> str:
         value = self._found.get(key)
@@ -33,7 +35,7 @@ class Table:
     def number(self, key: str, least: int, most: int) -> int:
         value = self._found.get(key)
         if type(value) is not int or not least <= value <= most:
-            raise self.wrong(key, value, f"a whole number from {least} to {most}")
+            raise self.wrong(key, value, f"a whole number from {least} to {most}", number=True)
         return value
 
     def days(self, key: str) -> int | None:
@@ -64,7 +66,11 @@ class Table:
     def __contains__(self, key: str) -> bool:
         return key in self._found
 
-    def wrong(self, key: str, value: object, expected: str) -> BadInput:
+    def wrong(
+        self, key: str, value: object, expected: str, *, number: bool = False
+    ) -> BadInput:  # fmt: skip
+        """``value`` is shown where ``harness.shown`` lets it; a ``Said`` always."""
+        value = shown(key, value, number=number)
         return BadInput(
             where=self._where, key=f"{self._name}.{key}", value=value, expected=expected
         )

@@ -20,6 +20,7 @@ from provisioning.token_state import TokenState
 
 _PATH = ("token", "serial", "manufacturer", "model", "id")
 _QUERY = ("module-path", "pin-source")
+_RFC = frozenset({*_PATH, *_QUERY, "object", "type", "slot-id", "module-name"})
 _ENCODED = re.compile(r"(?:[A-Za-z0-9\-._~:\[\]@!$'()*+,=/?|&]|%[0-9A-Fa-f]{2})*")
 _PLAIN = ":[]@!$'()*+,=/"
 
@@ -97,7 +98,9 @@ def _attributes(where: str, text: str, between: str, known: tuple[str, ...]) -> 
             raise BadInput(where=where, key=name, value="(hidden)", expected=expected)
         if name not in known or not equals:
             expected = "no such attribute; known are " + ", ".join(known)
-            raise BadInput(where=where, key=name[:40] or "the URI", value="…", expected=expected)
+            # What is neither named nor an attribute of RFC 7512 2.3 may be a PIN.
+            shown = name[:40] if name and (equals or name in _RFC) else "the URI"
+            raise BadInput(where=where, key=shown, value="…", expected=expected)
         if name in found:
             raise BadInput(where=where, key=name, value="(not shown)", expected="it once")
         if not _ENCODED.fullmatch(value):

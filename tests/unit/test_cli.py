@@ -135,7 +135,7 @@ def test_wrong_plan_is_one_sentence_before_any_box_is_opened(tmp_path: Path) -> 
     done = trustbox("provision", "--target", "no-such-target", str(plan))
 
     assert done.returncode == 2
-    assert done.stderr.startswith(f"error: {plan}: token.lable is 1, expected no such key")
+    assert done.stderr.startswith(f"error: {plan}: token.lable is '(hidden)', expected no such key")
     assert "Traceback" not in done.stderr
 
 

@@ -20,7 +20,17 @@ HARMLESS: Final = frozenset(
         *("serial_paths", "promises", "evidence", "method", "url", "hostname", "alias", "port"),
         *("storage_root", "ta_directory", "tee_device", "agent_directory", "golden_tee"),
         # of plans
-        *("label", "purpose", "profile", "uuid", "golden", "token_ta", "unfused", "identity"),
+        *(
+            "label",
+            "purpose",
+            "profile",
+            "uuid",
+            "golden",
+            "token_ta",
+            "unfused",
+            "unknown",
+            "identity",
+        ),
         *("id_scope", "server", "service", "proof"),
         # of policies and of a CA's settings
         *("require", "tolerate", "ports", "tee_groups", "format", "hardware_type", "crl_url"),

@@ -3,7 +3,7 @@
 ::
 
     <state>/services/     0700
-        tls/              their TLS certificate, and root.pem, which their clients trust
+        tls/              their TLS certificate, and root.pem, which their clients trust (local_tls)
         services.json     the ports that they are served at
         est-login         first line: password of user ``factory``, 0600
         dps-key           first line: key of the policy provisioningserviceowner, base64, 0600

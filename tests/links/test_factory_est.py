@@ -229,13 +229,14 @@ def test_request_that_the_ca_refuses_is_told_why(factory: Factory, by: Deadline)
         client.enroll(asked.public_bytes(Encoding.DER), by=by)
 
 
-def test_its_tls_key_and_secrets_are_private_and_its_root_has_no_key_left(
+def test_its_tls_keys_and_secrets_are_private(
     factory: Factory,
 ) -> None:
     here = factory.files.here
-    private = ["est-login", "dps-key", "dps.sqlite", "tls/server.key"]
+    private = ["est-login", "dps-key", "dps.sqlite", "tls/server.key", "tls/root.key"]
     assert {(here / name).stat().st_mode & 0o777 for name in private} == {0o600}
     assert sorted(p.name for p in (here / "tls").iterdir()) == [
+        "root.key",
         "root.pem",
         "server.key",
         "server.pem",

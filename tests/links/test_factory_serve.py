@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,15 +17,17 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 from harness.deadline import Deadline
-from harness.errors import LinkError
+from harness.errors import LinkError, RigError
 from provisioning.certificates import der
 from provisioning.challenge import ChallengeServer
 from provisioning.est import EstClient
 from provisioning.http_client import Http
 from provisioning.http_errors import ServiceRefused
 from provisioning.http_tls import TlsConnector
+from provisioning.idevid import validity
 from provisioning.local_http import LOOPBACK, ServerFiles
 from provisioning.local_services import ID_SCOPE, ServiceFiles, listening_at
 from provisioning.local_tls import TlsFiles
@@ -112,43 +116,128 @@ def test_run_for_a_box_on_the_network_serves_est_on_the_loopback_all_the_same(
         asked.close()
 
 
-def test_certificate_is_kept_until_it_lacks_a_name(tmp_path: Path) -> None:
+def server_of(files: TlsFiles) -> x509.Certificate:
+    """The server's certificate, which the root's key signed, for the key beside it."""
+    found = x509.load_pem_x509_certificate(files.server.chain.read_bytes())
+    found.verify_directly_issued_by(x509.load_pem_x509_certificate(files.root.read_bytes()))
+    key = serialization.load_pem_private_key(files.server.key.read_bytes(), None)
+    assert key.public_key() == found.public_key()
+    return found
+
+
+def all_of(files: TlsFiles) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in files.here.iterdir()}
+
+
+def test_certificate_is_made_anew_for_another_name_and_the_root_stays(tmp_path: Path) -> None:
     files = TlsFiles(tmp_path / "tls")
     files.ensure([])
-    first = files.root.read_bytes()
+    first = all_of(files)
     files.ensure(["localhost"])
-    assert files.root.read_bytes() == first
+    assert all_of(files) == first
 
     files.ensure(["10.0.2.2"])
-    second = files.root.read_bytes()
+    second = all_of(files)
     files.ensure([])
 
-    assert second != first
-    assert files.root.read_bytes() == second
-    server = x509.load_pem_x509_certificate(files.server.chain.read_bytes())
-    names = server.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert all_of(files) == second
+    assert {name for name in first if first[name] != second[name]} == {"server.pem"}
+    names = server_of(files).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert [str(n) for n in names.get_values_for_type(x509.IPAddress)] == ["10.0.2.2", "127.0.0.1"]
 
 
 @pytest.mark.parametrize("damage", ["gone", "empty", "cut", "noise", "another's"])
 @pytest.mark.parametrize("name", ["server.key", "server.pem", "root.pem"])
-def test_certificate_of_which_a_file_is_damaged_is_made_anew(
+def test_file_that_is_damaged_is_made_anew_and_who_stored_the_root_notices_nothing(
     tmp_path: Path, name: str, damage: str
 ) -> None:
-    files, others = TlsFiles(tmp_path / "tls"), TlsFiles(tmp_path / "others")
+    files, before = damaged(tmp_path, name, damage)
+
+    files.ensure([])
+
+    server_of(files).verify_directly_issued_by(x509.load_pem_x509_certificate(before["root.pem"]))
+    assert files.root_key.read_bytes() == before["root.key"]
+
+
+@pytest.mark.fault(
+    "Services",
+    "the key of the services' TLS root is gone, damaged or another's (services/tls/root.key)",
+    comes="nothing while the server's certificate lasts; then RigError, status 8, nothing written",
+    then="bring root.key back; if it is lost for good, move services/tls away and give the new"
+    " root.pem to who stored the old one",
+)
+@pytest.mark.parametrize("damage", ["gone", "empty", "cut", "noise", "another's"])
+def test_root_whose_key_is_lost_serves_on_and_is_never_made_anew_silently(
+    tmp_path: Path, damage: str
+) -> None:
+    files, _ = damaged(tmp_path, "root.key", damage)
+    left = all_of(files)
+
+    files.ensure([])
+    with pytest.raises(RigError, match=r"root\.key is (gone|damaged|another root's)") as lost:
+        files.ensure(["10.0.2.2"])
+
+    assert all_of(files) == left
+    assert "for 10.0.2.2 cannot be made" in lost.value.message
+    assert "everybody who stored root.pem" in lost.value.hint
+
+
+def damaged(place: Path, name: str, damage: str) -> tuple[TlsFiles, dict[str, bytes]]:
+    files, others = TlsFiles(place / "tls"), TlsFiles(place / "others")
     files.ensure([])
     others.ensure([])
-    damaged, first = files.here / name, files.root.read_bytes()
-    whole = damaged.read_bytes()
-    damaged.unlink()
+    before, path = all_of(files), files.here / name
+    path.unlink()
     if damage != "gone":
         foreign = (others.here / name).read_bytes()
-        left = {"empty": b"", "cut": whole[:90], "noise": bytes(range(256)), "another's": foreign}
-        damaged.write_bytes(left[damage])
+        left = {"empty": b"", "cut": before[name][:90], "noise": bytes(range(256))}
+        path.write_bytes({**left, "another's": foreign}[damage])
+    return files, before
+
+
+@pytest.mark.fault(
+    "Services",
+    "the station's clock was years ahead once, and then right again",
+    comes="the services' TLS certificates of the future are made anew, under the same root's key",
+    then="nothing: who stored root.pem before goes on",
+)
+@pytest.mark.parametrize("days", [-400, 800, 5000])
+def test_certificates_of_another_time_are_made_anew_under_the_same_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    """Made at a clock that was so many days wrong; used at the right one."""
+    files = TlsFiles(tmp_path / "tls")
+    wrong = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=days)
+    with monkeypatch.context() as patched:
+        patched.setattr("provisioning.local_tls.validity", lambda d: validity(d, now=wrong))
+        files.ensure([])
+    before = x509.load_pem_x509_certificate(files.root.read_bytes())
 
     files.ensure([])
 
-    assert files.root.read_bytes() not in (first, others.root.read_bytes())
+    made, now = server_of(files), datetime.datetime.now(datetime.UTC)
+    made.verify_directly_issued_by(before)
+    for one in (made, x509.load_pem_x509_certificate(files.root.read_bytes())):
+        assert one.not_valid_before_utc <= now < one.not_valid_after_utc
+
+
+def test_running_server_shows_the_certificate_that_a_run_made_meanwhile(tmp_path: Path) -> None:
+    """127.0.0.2 in the place of another box's name for this station."""
+    with serving(tmp_path) as (_, said):
+        trusted, port = Path(said["trusted"]).read_text(), int(said["est"].rpartition(":")[2])
+        context = ssl.create_default_context(cadata=trusted)
+
+        def called(name: str) -> None:
+            with socket.create_connection(("127.0.0.1", port), timeout=10) as plain:
+                context.wrap_socket(plain, server_hostname=name).close()
+
+        with pytest.raises(ssl.SSLCertVerificationError, match=r"127\.0\.0\.2"):
+            called("127.0.0.2")
+        ServiceFiles(tmp_path).prepare(["127.0.0.2"])
+        called("127.0.0.2")
+        called("localhost")
+
+    assert Path(said["trusted"]).read_text() == trusted
 
 
 def test_challenge_is_answered_to_who_shows_a_certificate_and_to_nobody_else(pki: Pki) -> None:

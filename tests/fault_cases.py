@@ -39,8 +39,8 @@ that, read the report of a run. *No test* means just that.
 
 Everywhere: a run that ends with an error writes no `record.json` of its own, notes its step's
 `failed` (or `parked`) in the journal, and leaves a box on which running it again goes on. The
-station's own trouble (status 8) is never held against a box. Exit statuses are in
-[enrollment.md](enrollment.md) and in `trustbox --help`.
+station's own trouble (status 8) is never held against a box. `trustbox --help` has the exit
+statuses.
 
 Real: nothing here is a stand-in for a token or a box, except that SoftHSM2 over SSH takes the
 TEE's place where the test is in `tests/links`. CKR_DEVICE_MEMORY is another client of the TA that
@@ -134,9 +134,8 @@ def tests(rows: list[Row]) -> str:
     ids: dict[str, list[str]] = {}
     for row in rows:
         ids.setdefault(row.test, []).extend([row.only] if row.only else [])
-    return "; ".join(
-        f"`{test}`" + (f" ({', '.join(only)})" if only else "") for test, only in ids.items()
-    )
+    named = {test: ", ".join(f'"{one}"' for one in only) for test, only in ids.items()}
+    return "; ".join(f"`{test}`" + (f" ({only})" if only else "") for test, only in named.items())
 
 
 PAGE = Page("faults", "fault", rows_of, page)

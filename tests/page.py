@@ -82,10 +82,20 @@ class Page(Generic[Row]):
         return 0 if same else 1
 
 
-def carrying(root: Path, marker: str, pattern: str = "test_*.py") -> list[str]:
-    """The test files that name the marker: collecting all the others would find nothing."""
-    naming = re.compile(rf"\bmark\.{marker}\(")
-    return [str(file) for file in sorted(root.rglob(pattern)) if naming.search(file.read_text())]
+def carrying(root: Path, marker: str) -> list[str]:
+    """The test files that name the marker, or import it from a file of ``tests`` that does.
+
+    Collecting all the others would find nothing.
+    """
+    texts = {file: file.read_text() for file in sorted(root.rglob("*.py"))}
+    named = [file for file, text in texts.items() if re.search(rf"\bmark\.{marker}\(", text)]
+    helpers = "|".join(file.stem for file in named if not file.name.startswith("test_"))
+    imported = re.compile(rf"^from [\w.]+(\.| import )({helpers})\b", re.MULTILINE)
+    return [
+        str(file)
+        for file, text in texts.items()
+        if file.name.startswith("test_") and (file in named or imported.search(text))
+    ]
 
 
 def line(cells: Sequence[str]) -> str:

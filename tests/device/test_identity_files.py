@@ -87,6 +87,14 @@ FAULTS = {
 }
 
 
+@pytest.mark.fault(
+    "Files",
+    "on a box with a TEE: the certificate file is cut, without its issuer, removed,"
+    " of another owner, or a link",
+    comes="works: the whole chain in a file of root's with mode 0644; nothing was written"
+    " through the link",
+    then="nothing",
+)
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 def test_fault_of_the_file_is_noticed_and_mended(
     module_box: TrustBox,
@@ -108,6 +116,12 @@ def test_fault_of_the_file_is_noticed_and_mended(
     assert victim.stdout in (b"", b"x\n")  # nobody wrote through the link
 
 
+@pytest.mark.fault(
+    "Files",
+    "the power ends in the write of a file on the box (configuration, certificate, enclave)",
+    comes="LinkLost, status 4; the old file, and at most a part with mode 0600",
+    then="run again: the next write there takes the part away",
+)
 def test_what_a_cut_write_left_beside_the_file_goes_when_it_is_written(
     module_box: TrustBox, issued: tuple[KeyPair, Chain], by: Deadline
 ) -> None:
@@ -121,6 +135,12 @@ def test_what_a_cut_write_left_beside_the_file_goes_when_it_is_written(
     assert identity.installed(key, chain, by=by)
 
 
+@pytest.mark.fault(
+    "Files",
+    "a certificate of another key is to be installed",
+    comes="IntegrityFailure, status 7; the old certificate stays",
+    then="ask for a certificate with the request of the box's own key",
+)
 def test_certificate_of_another_key_is_not_installed(
     module_box: TrustBox, issued: tuple[KeyPair, Chain], by: Deadline
 ) -> None:

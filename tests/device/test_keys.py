@@ -61,6 +61,12 @@ def test_kind_of_key_that_the_token_cannot_make_is_said_and_leaves_nothing(
         assert held_keys.evidence(key, by=by).faults() == ()
 
 
+@pytest.mark.fault(
+    "Token",
+    "the token refuses a key's template, as NXP's library does",
+    comes="works: the next template is taken, and the record names it",
+    then="nothing",
+)
 def test_template_that_the_token_refuses_gives_way_to_the_next(
     held_keys: KeySession, by: Deadline
 ) -> None:
@@ -72,6 +78,12 @@ def test_template_that_the_token_refuses_gives_way_to_the_next(
     assert key.template == "tokens-own"
 
 
+@pytest.mark.fault(
+    "Token",
+    "the token refuses every template",
+    comes="TokenRefused, status 6; no key",
+    then="take a key profile that the token can make",
+)
 def test_key_is_not_made_when_every_template_is_refused(
     held_keys: KeySession, by: Deadline
 ) -> None:

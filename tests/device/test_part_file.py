@@ -52,6 +52,12 @@ def assert_only_the_part_is_gone(shell: Shell, part: str, by: Deadline) -> None:
     shell.run("rm", "--", posixpath.join(posixpath.dirname(part), NOT_A_PART), by=by)
 
 
+@pytest.mark.fault(
+    "Files",
+    "the power ends in the write of a file on the box (configuration, certificate, enclave)",
+    comes="LinkLost, status 4; the old file, and at most a part with mode 0600",
+    then="run again: the next write there takes the part away",
+)
 def test_iot_edges_configuration_takes_a_cut_writes_part_away(box: TrustBox, by: Deadline) -> None:
     shell = box.target.shell
     part = left_in(shell, posixpath.dirname(CONFIG_PATH), by)
@@ -62,6 +68,12 @@ def test_iot_edges_configuration_takes_a_cut_writes_part_away(box: TrustBox, by:
     shell.run("rm", "--", CONFIG_PATH, by=by)
 
 
+@pytest.mark.fault(
+    "Files",
+    "the power ends in the write of a file on the box (configuration, certificate, enclave)",
+    comes="LinkLost, status 4; the old file, and at most a part with mode 0600",
+    then="run again: the next write there takes the part away",
+)
 @pytest.mark.needs(Capability.TA_LOAD, Capability.TA_DEVKIT)
 def test_an_enclaves_installation_takes_a_cut_writes_part_away(box: TrustBox, by: Deadline) -> None:
     shell = box.target.shell
@@ -85,6 +97,12 @@ def test_a_directory_that_is_not_there_is_made_only_when_asked_for(
     shell.run("rm", "-r", "--", PLACE, by=by)
 
 
+@pytest.mark.fault(
+    "Files",
+    "the power ends in the write of a file on the box (configuration, certificate, enclave)",
+    comes="LinkLost, status 4; the old file, and at most a part with mode 0600",
+    then="run again: the next write there takes the part away",
+)
 @pytest.mark.slow  # a boot
 @pytest.mark.needs(Capability.POWER, Capability.RESTORE)
 def test_a_write_that_the_power_ends_leaves_the_old_file_and_at_most_a_part(box: TrustBox) -> None:

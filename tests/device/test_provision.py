@@ -27,6 +27,7 @@ from provisioning.steps_identity import CertificateStep, InstallStep
 from provisioning.steps_key import KeyStep, TokenStep
 from provisioning.trustbox import TrustBox
 from tests.device.run_needs import A_RUN_NEEDS
+from tests.fault_rows import cut_at
 
 pytestmark = [
     A_RUN_NEEDS,
@@ -73,6 +74,12 @@ def outcomes(done: Provisioned) -> dict[str, Outcome]:
     return {report.name: report.outcome for report in done.reports}
 
 
+@pytest.mark.fault(
+    "Token",
+    "wrong user PIN, once",
+    comes="TokenRefused CKR_PIN_INCORRECT, status 6; the objects as they were, one try used",
+    then="put the box's own PIN into the file that the plan's [secrets] names, then run again",
+)
 def test_wrong_pin_is_said_once_and_the_right_one_completes(
     box: TrustBox, station: Station, pins: Path
 ) -> None:
@@ -88,6 +95,12 @@ def test_wrong_pin_is_said_once_and_the_right_one_completes(
     assert outcomes(again)["token"] is Outcome.ALREADY
 
 
+@pytest.mark.fault(
+    "Token",
+    "the token was initialised by another station",
+    comes="Misuse, status 2; the token as it was, no try used",
+    then="name the file with its PINs in the plan's [secrets], or put it where the message says",
+)
 def test_token_of_another_station_is_left_alone(box: TrustBox, tmp_path: Path) -> None:
     provision(box.target, plan(), Station(tmp_path / "first"), steps=to_the_token)
 
@@ -116,6 +129,12 @@ def test_tee_that_fails_the_attestation_gets_no_token_no_key_and_no_certificate(
     assert not (station.records(box.target.serial) / "record.json").exists()
 
 
+@pytest.mark.fault(
+    "Files",
+    "no space on the box for the certificate's file",
+    comes="DeviceRefused, status 6; key and token are there",
+    then="make room on the box and run again: it completes",
+)
 def test_no_space_on_the_box_is_said_and_a_second_run_completes(
     box: TrustBox, station: Station, by: Deadline
 ) -> None:
@@ -134,7 +153,9 @@ def test_no_space_on_the_box_is_said_and_a_second_run_completes(
 
 
 @pytest.mark.needs(Capability.POWER)
-@pytest.mark.parametrize("moment", ["token", "key", "install"])
+@pytest.mark.parametrize(
+    "moment", [pytest.param(step, marks=cut_at(step)) for step in ("token", "key", "install")]
+)
 def test_power_cut_in_a_step_is_said_and_a_second_run_completes(
     box: TrustBox, station: Station, moment: str
 ) -> None:

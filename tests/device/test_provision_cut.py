@@ -27,6 +27,7 @@ from provisioning.steps_key import KeyStep, TokenStep
 from provisioning.trustbox import TrustBox
 from provisioning.work import Work
 from tests.device.run_needs import A_RUN_NEEDS
+from tests.fault_rows import cut_at
 
 pytestmark = [
     A_RUN_NEEDS,
@@ -70,6 +71,8 @@ def registrations(station: Station) -> list[tuple[object, ...]]:
         return service.execute("SELECT * FROM registration").fetchall()
 
 
+@cut_at("register")
+@cut_at("iotedge")
 @pytest.mark.slow  # two boots and three runs
 @pytest.mark.needs(Capability.POWER)
 def test_power_cuts_after_registering_and_after_configuring_double_nothing(
@@ -120,6 +123,12 @@ class Meanwhile(Watcher):
             self._do()
 
 
+@pytest.mark.fault(
+    "TEE storage",
+    "no space for the TEE's storage",
+    comes="TokenRefused CKR_GENERAL_ERROR, status 6; no half pair",
+    then="make room in the TEE's storage directory on the box and run again: the key is made then",
+)
 def test_no_space_for_the_tees_storage_is_said_and_a_second_run_completes(
     box: TrustBox, station: Station, by: Deadline
 ) -> None:

@@ -1,6 +1,6 @@
 """A token in the TEE that is full, locked, taken or dead: the run's error, and what is left then.
 
-The rows of the fault table (docs/faults.md, "Token") that need a TEE. One box serves all of them:
+The faults of docs/faults.md, "Token", that need a TEE. One box serves all of them:
 its three tokens are the plan's, one for a user PIN to be used up, and one for an SO PIN.
 """
 
@@ -31,6 +31,7 @@ from provisioning.trustbox import TrustBox
 from provisioning.work import Work
 from tests.device.key_parts import SO, USER, WRONG
 from tests.device.ta_calls import EC_KEY_PAIR_GEN, ECDH1_DERIVE, P256, ecdh, point, shared
+from tests.fault_rows import marked
 
 pytestmark = [
     pytest.mark.needs(
@@ -168,7 +169,25 @@ TROUBLES: dict[str, tuple[MakeTrouble, str, str]] = {
 }
 
 
-@pytest.mark.parametrize("row", TROUBLES.values(), ids=TROUBLES)
+FAULTS = {
+    "no memory left in the TA": pytest.mark.fault(
+        "Token",
+        "no memory is left in the PKCS#11 TA",
+        comes="TokenRefused CKR_DEVICE_MEMORY, status 6; no half pair",
+        then="end the program on the box that holds the TA's memory, then run again: the key is"
+        " made then",
+    ),
+    "TA panic": pytest.mark.fault(
+        "Token",
+        "the PKCS#11 TA panics in mid-run",
+        comes="TokenRefused, status 6; no half pair",
+        then="end the programs on the box that keep a session with the TA (IoT Edge's key"
+        " service), then run again: the key is made then",
+    ),
+}
+
+
+@pytest.mark.parametrize("row", marked(TROUBLES, FAULTS))
 def test_trouble_in_the_tee_ends_the_run_and_the_next_one_makes_the_key(
     ground: Ground, row: tuple[MakeTrouble, str, str], by: Deadline
 ) -> None:
@@ -186,6 +205,13 @@ def test_trouble_in_the_tee_ends_the_run_and_the_next_one_makes_the_key(
     assert ground.objects(purpose, by) == ["private", "public"]
 
 
+@pytest.mark.fault(
+    "Token",
+    "the user PIN has one try left, or is locked",
+    comes="TokenRefused CKR_PIN_LOCKED, status 6; not tried, the counters as they were",
+    then="find out who tried; give the right PIN with trustbox keys pin, or have the SO"
+    " set a new one",
+)
 def test_user_pin_with_one_try_left_or_none_is_not_tried(
     ground: Ground, lasting: Target, by: Deadline
 ) -> None:
@@ -214,6 +240,12 @@ def test_user_pin_with_one_try_left_or_none_is_not_tried(
     assert "Not tried" in locked.value.hint
 
 
+@pytest.mark.fault(
+    "Token",
+    "the SO PIN is locked",
+    comes="TokenRefused CKR_PIN_LOCKED, status 6; not tried, the token stays without a user PIN",
+    then="take another label in the plan: this token can never be initialised again",
+)
 def test_so_pin_that_is_locked_ends_the_run_and_the_token_stays_without_its_user_pin(
     ground: Ground, lasting: Target, by: Deadline
 ) -> None:
@@ -234,6 +266,12 @@ def test_so_pin_that_is_locked_ends_the_run_and_the_token_stays_without_its_user
     )
 
 
+@pytest.mark.fault(
+    "Token",
+    "no free slot",
+    comes="DeviceRefused, status 6; the tokens as they were",
+    then="use the label of a token that is there, or a TEE built with more tokens",
+)
 def test_box_without_a_blank_token_keeps_those_it_has(ground: Ground, by: Deadline) -> None:
     before = [state.label for state in ground.tokens(by)]
 

@@ -67,6 +67,12 @@ def test_whole_registration_needs_one_handshake(pki: Pki, by: Deadline) -> None:
     assert (server.handshakes, len(server.requests)) == (1, 5)
 
 
+@pytest.mark.fault(
+    "DPS",
+    "no Retry-After",
+    comes="works: the run polls after a while",
+    then="nothing",
+)
 def test_registration_without_retry_after_polls_after_a_while(pki: Pki, by: Deadline) -> None:
     with DpsServer(pki, polls=0, retry_after=None) as server:
         assert register(server, by=by).hub == HUB
@@ -184,6 +190,12 @@ def test_registration_id_in_other_letters_is_the_same_device(pki: Pki, by: Deadl
         assert register(server, by=by).registration_id == DEVICE
 
 
+@pytest.mark.fault(
+    "DPS",
+    "a device id other than the registration id",
+    comes="works: it is the enrollment's choice, and the record names it",
+    then="nothing",
+)
 def test_another_device_id_is_the_enrollments_choice(pki: Pki, by: Deadline) -> None:
     with DpsServer(pki, outcome={"deviceId": "Chosen-7"}) as server:
         assert register(server, by=by).device_id == "Chosen-7"

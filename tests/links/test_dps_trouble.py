@@ -90,6 +90,12 @@ def test_server_that_always_cuts_is_a_lost_link(pki: Pki) -> None:
         register(server, by=Deadline.after(1.5))
 
 
+@pytest.mark.fault(
+    "DPS",
+    "another registration of the same box is under way (412)",
+    comes="works: the box is looked up, then registered again",
+    then="nothing",
+)
 def test_conflict_with_another_registration_is_looked_up_then_tried_again(
     pki: Pki, by: Deadline
 ) -> None:

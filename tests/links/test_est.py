@@ -125,6 +125,12 @@ def test_reenrollment_renews_with_the_present_certificate(server: EstServer, by:
     assert made.certificate.serial_number != present.serial_number
 
 
+@pytest.mark.fault(
+    "EST",
+    "re-enrollment for another subject",
+    comes="Misuse, status 2; nobody was asked",
+    then="keep the names, or enroll anew",
+)
 def test_reenrollment_for_another_name_is_never_sent(server: EstServer, by: Deadline) -> None:
     """libest would allow it (RFC 7030 4.2.2 does not)."""
     present = server.pki.issue(new_key().public_key(), "one")

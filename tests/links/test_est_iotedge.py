@@ -182,6 +182,12 @@ echo no such slot >&2
 exit 1"""
 
 
+@pytest.mark.fault(
+    "Files",
+    "aziotctl refuses the configuration",
+    comes="CommandFailed, status 6; the file is there and not marked as applied",
+    then="correct what aziotctl names and run again: the next run has it applied",
+)
 def test_what_aziotctl_refused_is_applied_by_the_next_run(
     sshd: LocalSshd, tmp_path: Path, by: Deadline
 ) -> None:
@@ -203,6 +209,12 @@ def test_what_aziotctl_refused_is_applied_by_the_next_run(
     assert called == [f"config apply -c {target.layout.edge_config}"] * 2
 
 
+@pytest.mark.fault(
+    "Files",
+    "aziotctl was installed after the file was written",
+    comes="works: the next run has it applied",
+    then="nothing",
+)
 def test_aziotctl_that_came_later_applies_what_was_there(
     sshd: LocalSshd, tmp_path: Path, by: Deadline
 ) -> None:

@@ -27,6 +27,7 @@ from provisioning.est_answers import Issued
 from provisioning.http_errors import ServiceBusy, ServiceRefused, UntrustedServer
 from provisioning.http_tls import TlsConnector
 from tests.links.est_asking import REQUEST, enroll, mine, p7
+from tests.links.est_fault_marks import REFUSED
 from tests.links.est_pki import DAY, Pki, new_key
 from tests.links.est_script import ScriptedServer, answer
 
@@ -92,6 +93,7 @@ def test_servers_words_reach_the_operator_but_not_the_terminal(pki: Pki, by: Dea
     assert len(refusal.value.message) < 300
 
 
+@REFUSED
 def test_login_is_offered_once_however_often_the_server_asks(pki: Pki, by: Deadline) -> None:
     challenge = answer(b"", status="401 Unauthorized", WWW_Authenticate='Basic realm="x"')
     with ScriptedServer(pki, challenge) as server:
@@ -163,6 +165,12 @@ def test_connection_cut_in_mid_answer_is_a_lost_link(pki: Pki, by: Deadline) -> 
         enroll(pki, cut, by=by)
 
 
+@pytest.mark.fault(
+    "EST",
+    "the server closes without close_notify",
+    comes="LinkLost, status 4, unless the answer's length was given",
+    then="have the server end TLS properly, then run again",
+)
 def test_answer_without_length_needs_a_goodbye_to_count(pki: Pki, by: Deadline) -> None:
     """Without close_notify, somebody in between may have cut it."""
     whole = b"HTTP/1.0 200 OK\r\nContent-Type: application/pkcs7-mime\r\n\r\n" + p7(mine(pki))

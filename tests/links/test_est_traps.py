@@ -39,6 +39,12 @@ GOOD_BODIES: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
+@pytest.mark.fault(
+    "EST",
+    "Content-Transfer-Encoding absent or wrong; base64 on one line, with CRLF, in 76 columns",
+    comes="works",
+    then="nothing",
+)
 @pytest.mark.parametrize("form", GOOD_BODIES.values(), ids=GOOD_BODIES)
 @pytest.mark.parametrize("cte", ["base64", "binary", "7bit", ""])
 def test_base64_of_any_layout_is_read_whatever_the_encoding_header_says(
@@ -51,6 +57,12 @@ def test_base64_of_any_layout_is_read_whatever_the_encoding_header_says(
     assert isinstance(made, Issued)
 
 
+@pytest.mark.fault(
+    "EST",
+    "HTTP/1.0 with a Status header",
+    comes="works",
+    then="nothing",
+)
 def test_answer_as_libest_sends_it_is_read(pki: Pki, by: Deadline) -> None:
     """HTTP/1.0, and a Status header."""
     made = enroll(pki, answer(p7(mine(pki)), version="1.0", Status="200 OK"), by=by)
@@ -138,6 +150,12 @@ def test_reenrollment_answered_with_another_name_is_an_integrity_failure(
             client.reenroll(REQUEST, pki.bare(KEY.public_key(), "tb-trap-0001"), by=by)
 
 
+@pytest.mark.fault(
+    "EST",
+    "re-enrollment with a certificate that has ended",
+    comes="Misuse, status 2; nobody was asked",
+    then="enroll instead of renewing",
+)
 def test_present_certificate_that_has_ended_is_misuse(pki: Pki, by: Deadline) -> None:
     past = datetime.datetime.now(datetime.UTC) - DAY
     present = pki.bare(KEY.public_key(), "tb-trap-0001", until=past)
@@ -209,6 +227,12 @@ def test_wishes_that_cannot_be_read_are_a_bad_frame(pki: Pki, by: Deadline, wish
         EstClient(server.url, TlsConnector(pki.text)).wanted(by=by)
 
 
+@pytest.mark.fault(
+    "EST",
+    "a binding to the connection is asked for under TLS 1.3",
+    comes="MissingCapability, status 3; nothing was posted",
+    then="leave proof away from the plan, or let the server speak TLS 1.2",
+)
 def test_tls_1_3_has_no_binding_and_says_so(pki: Pki, by: Deadline) -> None:
     with ScriptedServer(pki, answer(b"")) as server:
         client = EstClient(server.url, TlsConnector(pki.text))

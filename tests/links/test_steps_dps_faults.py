@@ -22,6 +22,8 @@ from provisioning.plan import Plan
 from provisioning.run import Outcome, Provisioned
 from provisioning.station import Station
 from provisioning.work import Work
+from tests.fault_rows import marked
+from tests.links import dps_fault_marks as marks
 from tests.links.dps_server import DpsServer, Fault
 from tests.links.est_pki import Pki
 from tests.links.host_box import DEVICE, SERIAL, HostBox, host_box, last_words, recorded
@@ -184,7 +186,7 @@ ROWS = {
 }
 
 
-@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
+@pytest.mark.parametrize("row", marked(ROWS, marks.REFUSALS))
 def test_fault_leaves_no_record_and_a_second_run_completes(line: Line, row: Row) -> None:
     before = line.box.chain.read_bytes()
     faults = (row.fault,) if row.fault else ()
@@ -211,23 +213,21 @@ def test_fault_leaves_no_record_and_a_second_run_completes(line: Line, row: Row)
     assert line.box.left_in_run() == []
 
 
-@pytest.mark.parametrize(
-    ("fault", "polls"),
-    [
-        (at_register(429, headers={"retry-after": "0"}), 1),
-        (at_register(500), 1),
-        (at_register(412), 1),
-        (at_poll(404), 1),
-        (at_poll(500), 1),
-        (at_register(0, cut=True), 1),
-        (None, 0),
-        (None, 3),
-    ],
-    ids=["429", "500", "412", "operation gone", "500 at a poll", "cut", "at once", "three polls"],
-)
-def test_passing_fault_is_waited_for_in_the_run(
-    line: Line, fault: Fault | None, polls: int
-) -> None:
+GOOD_IN_THE_END: dict[str, tuple[Fault | None, int]] = {
+    "429": (at_register(429, headers={"retry-after": "0"}), 1),
+    "500": (at_register(500), 1),
+    "412": (at_register(412), 1),
+    "operation gone": (at_poll(404), 1),
+    "500 at a poll": (at_poll(500), 1),
+    "cut": (at_register(0, cut=True), 1),
+    "at once": (None, 0),
+    "three polls": (None, 3),
+}
+
+
+@pytest.mark.parametrize("row", marked(GOOD_IN_THE_END, marks.PASSING))
+def test_passing_fault_is_waited_for_in_the_run(line: Line, row: tuple[Fault | None, int]) -> None:
+    fault, polls = row
     with line.server(*((fault,) if fault else ()), polls=polls) as server:
         done = line.run(server)
 
@@ -235,6 +235,7 @@ def test_passing_fault_is_waited_for_in_the_run(
     assert (recorded(line.station, "enrollment", "hub"), server.faults) == (HUB, [])
 
 
+@marks.STOPPED
 @pytest.mark.parametrize(
     "name", ["4.dd5e9d546d057f12.8a2a-1010", "a/b c", "%2e%2e", "4." + "x" * 400]
 )
@@ -260,6 +261,7 @@ def test_operation_of_another_service_is_not_asked_for(line: Line) -> None:
     assert not any("theirs" in request for request in server.requests)
 
 
+@marks.MOVED
 def test_box_that_is_sent_to_another_hub_is_noted_there(line: Line) -> None:
     with line.server() as server:
         line.run(server)
@@ -273,6 +275,7 @@ def test_box_that_is_sent_to_another_hub_is_noted_there(line: Line) -> None:
     assert recorded(line.station, "enrollment", "hub") == "other.azure-devices.net"
 
 
+@marks.UNTRUSTED
 def test_service_that_is_not_to_be_trusted_is_told_nothing(line: Line, tmp_path: Path) -> None:
     other = tmp_path / "other.pem"
     other.write_text(line.trusted)
@@ -283,6 +286,7 @@ def test_service_that_is_not_to_be_trusted_is_told_nothing(line: Line, tmp_path:
     assert not (line.records / "record.json").exists()
 
 
+@marks.NOT_ENROLLED
 def test_box_whose_ca_is_not_enrolled_is_refused_and_says_what_to_look_at(line: Line) -> None:
     with line.server() as server:
         server.open = False

@@ -19,7 +19,9 @@ from provisioning.certificates import pem
 from provisioning.http_errors import PutOff, ServiceBusy, ServiceRefused, UntrustedServer
 from provisioning.run import Outcome
 from provisioning.station import Station
+from tests.fault_rows import marked
 from tests.links.est_asking import p7
+from tests.links.est_fault_marks import ANSWERS, CACERTS, PARKED, SHORT_WAIT, UNTRUSTED, WRONG_ROOT
 from tests.links.est_issuing import Issuing, outcome, plan_for, posted
 from tests.links.est_pki import Pki, new_key
 from tests.links.est_script import Line, ScriptedServer, answer
@@ -104,10 +106,6 @@ def hang_up(secured: object, request: bytes) -> None:
     secured.close()  # type: ignore[attr-defined]
 
 
-def cut(pki: Pki, leaf: x509.Certificate) -> Line:
-    return hang_up
-
-
 def for_another_key(pki: Pki, leaf: x509.Certificate) -> Line:
     return answer(p7(pki.issue(new_key().public_key(), DEVICE)))
 
@@ -163,12 +161,12 @@ ROWS = {
         status("302 Found", Location="https://localhost:1/"), ServiceRefused, "not followed"
     ),
     "500": Row(status("500 Broken"), TrustBoxError, "busy or broken"),
-    "cut": Row(cut, LinkLost, "ended the connection"),
+    "cut": Row(lambda pki, leaf: hang_up, LinkLost, "ended the connection"),
     "drips": Row(drip, DeadlineExpired, "gave up", seconds=1.0),
 }
 
 
-@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
+@pytest.mark.parametrize("row", marked(ROWS, ANSWERS))
 def test_fault_leaves_the_request_and_nothing_on_the_box(
     box: HostBox, pki: Pki, station: Station, row: Row
 ) -> None:
@@ -195,22 +193,19 @@ def test_fault_leaves_the_request_and_nothing_on_the_box(
     assert len(superseded) == row.received - row.serves
 
 
-CACERTS: dict[str, tuple[Line, type[TrustBoxError]]] = {
+AT_CACERTS: dict[str, tuple[Line, type[TrustBoxError]]] = {
     "cacerts 500": (answer(b"no", status="500 Broken"), ServiceBusy),
     "cacerts cut": (hang_up, LinkLost),
     "cacerts HTML": (answer(HTML, kind="text/html"), BadFrame),
 }
 
 
-@pytest.mark.parametrize(("cacerts", "raises"), CACERTS.values(), ids=CACERTS.keys())
+@pytest.mark.parametrize("row", marked(AT_CACERTS, CACERTS))
 def test_fault_at_cacerts_costs_no_certificate(
-    box: HostBox,
-    pki: Pki,
-    station: Station,
-    cacerts: Line,
-    raises: type[TrustBoxError],
+    box: HostBox, pki: Pki, station: Station, row: tuple[Line, type[TrustBoxError]]
 ) -> None:
     """No request is posted before they are there: what was issued then would be lost."""
+    cacerts, raises = row
     with ScriptedServer(pki, Issuing(pki, None, cacerts=cacerts)) as server:
         with pytest.raises(raises):
             box.run(plan_for(box, server, pki), station)
@@ -224,6 +219,7 @@ def test_fault_at_cacerts_costs_no_certificate(
     assert recorded(station, "certificate", "superseded") == []
 
 
+@WRONG_ROOT
 def test_received_certificate_that_was_misjudged_is_not_asked_for_again(
     box: HostBox, pki: Pki, station: Station, tmp_path: Path
 ) -> None:
@@ -243,6 +239,7 @@ def test_received_certificate_that_was_misjudged_is_not_asked_for_again(
     assert box.chain.exists()
 
 
+@SHORT_WAIT
 @pytest.mark.parametrize("value", ["", "-5", "soon", "0"], ids=lambda v: f"Retry-After {v!r}")
 def test_short_or_senseless_wait_is_waited_for_in_the_run(
     box: HostBox, pki: Pki, station: Station, value: str
@@ -264,6 +261,7 @@ def test_short_or_senseless_wait_is_waited_for_in_the_run(
     assert len(set(posted(server))) == 1
 
 
+@PARKED
 def test_parked_run_asks_nobody_before_its_time(box: HostBox, pki: Pki, station: Station) -> None:
     with ScriptedServer(pki, Issuing(pki, later("3600"))) as server:
         plan = plan_for(box, server, pki)
@@ -275,6 +273,7 @@ def test_parked_run_asks_nobody_before_its_time(box: HostBox, pki: Pki, station:
     assert len(posted(server)) == 1
 
 
+@UNTRUSTED
 @pytest.mark.parametrize("wrong", ["another root", "another name", "ended"])
 def test_server_that_is_not_to_be_trusted_is_told_nothing(
     box: HostBox, pki: Pki, station: Station, tmp_path: Path, wrong: str

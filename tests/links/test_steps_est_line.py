@@ -70,6 +70,12 @@ def test_certificate_of_the_line_is_enough_for_a_box_to_be_certified(
     assert box.chain.exists()
 
 
+@pytest.mark.fault(
+    "EST",
+    "the line's own certificate is absent, another CA's, or ended",
+    comes="ServiceRefused, status 6; nothing was issued",
+    then="name a certificate in the plan that the server's CA knows, then run again",
+)
 @pytest.mark.parametrize("whose", ["nobody's", "another CA's", "one that has ended"])
 def test_certificate_that_the_server_does_not_take_gets_nothing(
     box: HostBox, server: EstServer, station: Station, tmp_path: Path, whose: str
@@ -86,6 +92,12 @@ def test_certificate_that_the_server_does_not_take_gets_nothing(
     assert not box.chain.exists()
 
 
+@pytest.mark.fault(
+    "EST",
+    "the key of the line's own certificate can be read by others",
+    comes="BadInput, status 2; nothing was issued",
+    then="chmod 0600 the key's file; replace the key if somebody may have read it",
+)
 def test_key_that_others_may_read_is_not_used(
     box: HostBox, server: EstServer, station: Station
 ) -> None:

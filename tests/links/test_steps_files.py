@@ -62,6 +62,13 @@ WRONG_FILES: dict[str, Callable[[bytes, bytes], bytes]] = {
 }
 
 
+@pytest.mark.fault(
+    "Files",
+    "the box's certificate file is cut (first line, base64, before the end), empty,"
+    " noise, DER, CRLF, with a BOM, reversed, twice, or another's",
+    comes="works: the good file is back, byte for byte, and no second certificate is asked for",
+    then="nothing",
+)
 @pytest.mark.parametrize("spoil", WRONG_FILES.values(), ids=WRONG_FILES.keys())
 def test_wrong_file_on_the_box_is_replaced_and_no_certificate_is_asked_for(
     box: HostBox, pki: Pki, station: Station, spoil: Callable[[bytes, bytes], bytes]
@@ -79,6 +86,12 @@ def test_wrong_file_on_the_box_is_replaced_and_no_certificate_is_asked_for(
     assert outcome(done, "install") is Outcome.DONE
 
 
+@pytest.mark.fault(
+    "Files",
+    "the box's certificate file has a wrong mode or owner, or a link is in its place",
+    comes="works: a file of root's with mode 0644; nothing was written through the link",
+    then="nothing",
+)
 def test_link_or_open_mode_in_the_files_place_is_undone(
     box: HostBox, pki: Pki, station: Station, tmp_path: Path
 ) -> None:
@@ -98,6 +111,12 @@ def test_link_or_open_mode_in_the_files_place_is_undone(
     assert (box.chain.read_bytes(), elsewhere.read_bytes()) == (good, good)
 
 
+@pytest.mark.fault(
+    "Files",
+    "the station's own copies (device.pem, chain.pem, request.der) are cut",
+    comes="works: they are written again from what the box shows",
+    then="nothing",
+)
 @pytest.mark.parametrize("name", ["device.pem", "chain.pem", "request.der"])
 def test_spoilt_file_of_the_station_is_made_anew_from_what_the_box_shows(
     box: HostBox, pki: Pki, station: Station, name: str

@@ -28,8 +28,10 @@ from provisioning.steps_edge import EdgeStep
 from provisioning.steps_key import KeyStep, TokenStep
 from provisioning.token_public import KeyProfile
 from provisioning.token_template import STRICT, KeyTemplate
+from tests.fault_rows import marked
 from tests.links.host_box import SERIAL, HostBox, Who, host_box, last_words, recorded
 from tests.links.sshd import LocalSshd
+from tests.links.token_fault_marks import TOKENS
 from tests.links.token_rows import (
     LABEL,
     PURPOSE,
@@ -115,7 +117,7 @@ ROWS = {
 }
 
 
-@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS.keys())
+@pytest.mark.parametrize("row", marked(ROWS, TOKENS))
 def test_faulty_token_ends_the_run_and_is_left_as_it_was(
     box: HostBox, station: Station, row: Row, by: Deadline
 ) -> None:
@@ -133,6 +135,12 @@ def test_faulty_token_ends_the_run_and_is_left_as_it_was(
     assert not (station.records(SERIAL) / "record.json").exists()
 
 
+@pytest.mark.fault(
+    "Token",
+    "the PKCS#11 module is not there",
+    comes="DeviceRefused or LinkLost, status 6 or 4; nothing was made",
+    then="install the module on the box, or name its path in the target's layout, then run again",
+)
 def test_module_that_is_gone_ends_the_run_before_anything_is_made(
     box: HostBox, station: Station
 ) -> None:
@@ -147,6 +155,12 @@ def test_module_that_is_gone_ends_the_run_before_anything_is_made(
     assert not (station.records(SERIAL) / "record.json").exists()
 
 
+@pytest.mark.fault(
+    "Token",
+    "a public key without its private one, as a power cut leaves it",
+    comes="works: the orphan is gone, one pair is there",
+    then="nothing",
+)
 def test_public_key_left_by_a_power_cut_gives_way_to_a_whole_pair(
     box: HostBox, station: Station, by: Deadline
 ) -> None:
@@ -162,6 +176,12 @@ def test_public_key_left_by_a_power_cut_gives_way_to_a_whole_pair(
     assert recorded(station, "key", "verdict") == "made-inside"
 
 
+@pytest.mark.fault(
+    "Token",
+    "a PIN or a label with &;%+ and spaces, or beyond ASCII",
+    comes="works: one pair, and a second run finds it",
+    then="nothing",
+)
 @pytest.mark.parametrize(
     ("user", "label"),
     [('p&;%+= /?#"n', LABEL), ("äöü-4012", LABEL), (USER, "box; token=x&%2F")],
@@ -180,6 +200,13 @@ def test_signs_that_mean_something_elsewhere_are_taken_as_they_are(
     assert len(objects(box)) == 2
 
 
+@pytest.mark.fault(
+    "Token",
+    "two keys of one label, where IoT Edge is to be configured",
+    comes="IntegrityFailure, status 7, before IoT Edge is configured; both keys are there",
+    then="look at both with trustbox keys evidence; erase or relabel the one that is not"
+    " the device key",
+)
 def test_two_keys_of_one_label_are_not_left_to_iot_edge_to_choose_from(
     box: HostBox, station: Station, by: Deadline
 ) -> None:

@@ -23,6 +23,7 @@ from provisioning.keys import KeySession
 from provisioning.run import Watcher, provision
 from provisioning.station import Station
 from provisioning.steps import EffectStep, LookStep
+from tests.fault_rows import marked
 from tests.links.host_box import SERIAL, HostBox, host_box, last_words, recorded
 from tests.links.sshd import LocalSshd
 from tests.links.token_rows import LABEL, SO, made_with, plan, run, to_the_proof
@@ -112,7 +113,22 @@ TROUBLES = {
 }
 
 
-@pytest.mark.parametrize("trouble", TROUBLES.values(), ids=TROUBLES.keys())
+SWAPPED = pytest.mark.fault(
+    "Token",
+    "another token of the same label takes its place in mid-run, or another program wipes it",
+    comes="TokenRefused, status 6; no record",
+    then="find out who changed the token, then run again: the next run reports that the key is new",
+)
+DEAD = pytest.mark.fault(
+    "Token",
+    "the token's program on the box ends in mid-run",
+    comes="LinkLost, status 4; no record",
+    then="run again: it finds the same key",
+)
+MARKS = dict(zip(TROUBLES, (SWAPPED, SWAPPED, DEAD), strict=True))
+
+
+@pytest.mark.parametrize("trouble", marked(TROUBLES, MARKS))
 def test_token_that_is_another_one_before_the_proof_gets_no_record(
     box: HostBox, station: Station, trouble: Trouble, by: Deadline
 ) -> None:
@@ -138,6 +154,13 @@ def first_key(station: Station) -> str:
     return told[1]
 
 
+@pytest.mark.fault(
+    "Token",
+    "another token of the same label between two runs",
+    comes="works: record and report name the key that was replaced; the old certificate"
+    " is listed under certificate.superseded",
+    then="find out who changed the token, and have the old certificate revoked",
+)
 def test_token_that_was_swapped_between_runs_is_told_from_the_recorded_one(
     box: HostBox, station: Station, by: Deadline
 ) -> None:

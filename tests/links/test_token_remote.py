@@ -193,6 +193,12 @@ def test_evidence_of_a_good_key_has_no_fault(token: Token, by: Deadline) -> None
     assert evidence.probes[0].answer == "CKR_ATTRIBUTE_SENSITIVE"
 
 
+@pytest.mark.fault(
+    "Token",
+    "a key that may not sign",
+    comes="its evidence is unproven, and no attribute is held against it; the key as it was",
+    then="have a key made that may sign, if it is to be proven",
+)
 def test_key_that_may_not_sign_is_unproven_and_no_fault_of_ours(token: Token, by: Deadline) -> None:
     silent = KeyTemplate("silent", {**STRICT.attributes, "SIGN": False})
     key, _ = token.ensure(b"k", "k", templates=(silent,), by=by)

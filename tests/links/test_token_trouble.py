@@ -57,6 +57,12 @@ def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[InThisPr
         made.calls._library.finalize()
 
 
+@pytest.mark.fault(
+    "Token",
+    "the session is closed in mid-sign",
+    comes="TokenRefused CKR_SESSION_HANDLE_INVALID, status 6; no signature",
+    then="run again: a login brings the session back",
+)
 # python-pkcs11 complains at nobody when it cannot end a search in a session that is gone.
 @pytest.mark.filterwarnings("ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning")
 def test_session_that_ends_in_mid_signature_is_told_and_a_login_brings_it_back(
@@ -100,6 +106,12 @@ def test_session_that_somebody_ended_is_no_obstacle_to_what_needs_none(
     assert inside.ask(verb, **arguments[verb]) == Answer()
 
 
+@pytest.mark.fault(
+    "Token",
+    "a program forks while it holds a session",
+    comes="Misuse in the child, status 2; the parent's session works",
+    then="open another session after the fork",
+)
 def test_forked_child_is_refused_the_session_of_its_parent(tmp_path: Path) -> None:
     """PKCS#11 leaves a module in a forked child undefined; here no module is in our process."""
     by, remote = Deadline.after(60), Remote(tmp_path)

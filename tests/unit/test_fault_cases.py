@@ -13,7 +13,7 @@ from provisioning.plan import Plan
 from provisioning.steps import first_run
 from tests.fault_cases import PAGE, Row, fault_of, page
 from tests.fault_titles import SECTIONS, STEPS, TITLES
-from tests.page import HOUSE, carrying
+from tests.page import carrying
 from tests.unit.pages import checked, made_from
 
 fault = pytest.mark.fault
@@ -29,13 +29,20 @@ def test_every_mark_of_the_suite_is_a_row() -> None:
     assert ended.stdout in ("", "docs/faults.md is not up to date: make faults\n")
 
 
-def test_marks_stand_where_they_are_looked_for() -> None:
-    """A mark in a helper's file would be no row, as that file is not collected by itself."""
-    everywhere = carrying(HOUSE / "tests", PAGE.marker, "*.py")
+def test_only_files_that_carry_the_mark_are_collected(tmp_path: Path) -> None:
+    """In themselves, or from a helper's file."""
+    for name, text in {
+        "test_marked.py": f"@{MARK})",
+        "words.py": f"ONE = {MARK})",
+        "test_with_words.py": "from tests.words import ONE",
+        "test_with_other_words.py": "from tests.otherwords import ONE",
+        "test_plain.py": "words = 1",
+    }.items():
+        (tmp_path / name).write_text(text)
 
-    assert set(everywhere) - set(carrying(HOUSE / "tests", PAGE.marker)) == {
-        str(HOUSE / "tests" / "fault_cases.py")
-    }
+    found = [Path(file).name for file in carrying(tmp_path, PAGE.marker)]
+
+    assert found == ["test_marked.py", "test_with_words.py"]
 
 
 def test_the_demanded_steps_are_those_of_the_longest_run() -> None:
@@ -61,7 +68,7 @@ def test_two(n): ...
 
     assert "| status 6 | give the right one |" in found
     assert found.count("test_some.py::test_one`; ") == 1
-    assert found.endswith("test_some.py::test_two` (of 3) |")
+    assert found.endswith('test_some.py::test_two` ("of 3") |')
     assert "\n## Token\n" in made.stdout
 
 

@@ -51,6 +51,12 @@ def test_pin_is_in_the_text_only_when_asked_for() -> None:
     assert "12;&" not in repr(uri)
 
 
+@pytest.mark.fault(
+    "Token",
+    "a PKCS#11 URI with both token and slot-id, or no URI at all",
+    comes="Misuse, status 2; the text is not quoted, as it may hold a PIN",
+    then="name the token by its label or by its slot, not by both",
+)
 @pytest.mark.parametrize(
     "text",
     [
@@ -67,6 +73,12 @@ def test_text_that_is_no_uri_of_ours_is_misuse_that_does_not_quote_it(text: str)
     assert text.removeprefix("pkcs11:") not in refusal.value.message or text == "pkcs11:"
 
 
+@pytest.mark.fault(
+    "Token",
+    "a PKCS#11 URI with both token and slot-id, or no URI at all",
+    comes="Misuse, status 2; the text is not quoted, as it may hold a PIN",
+    then="name the token by its label or by its slot, not by both",
+)
 @pytest.mark.parametrize(
     "fields",
     [{}, {"token": "a", "slot": 1}, {"token": "x" * 33}, {"token": "a", "type": "b"},

@@ -83,7 +83,7 @@ def start(
     check_serial(serial)
     if targets_entry is not None and not as_bench:
         raise Misuse("--targets-entry goes with --as-bench")
-    terminal = Terminal(stderr=True)
+    terminal = Terminal(stderr=True, soft_wrap=True)
     if registry.is_kept(serial):
         terminal.print(f"{serial} runs already")
         facts = registry.ask(serial, "info", by=Deadline.after(10))

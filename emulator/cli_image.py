@@ -116,7 +116,7 @@ def import_(
 
 
 def _progress() -> Callable[[str], None]:
-    terminal = Console(stderr=True, highlight=False)
+    terminal = Console(stderr=True, highlight=False, soft_wrap=True)
     return lambda line: terminal.print(line, markup=False)
 
 

@@ -13,6 +13,7 @@ from rich.status import Status
 
 from harness.recording import printable_lines
 from provisioning.cli.options import AsJson, Lasting, Serial, TargetName, TargetsFile, opened
+from provisioning.cli.terminal import for_people
 from provisioning.plan import read_plan
 from provisioning.report import as_data, as_text
 from provisioning.run import Outcome, StepReport, Watcher
@@ -50,7 +51,7 @@ def provision(
     """
     wanted = read_plan(plan)
     station = Station(state.absolute()) if state else Station.default()
-    terminal = Console(stderr=True, highlight=False)
+    terminal = for_people()
     with terminal.status("opening the box") as status:
         say = Progress(terminal, status)
         with opened(target, serial, config, progress=say.line, lasting=lasting) as box:
@@ -77,7 +78,6 @@ class Progress(Watcher):
 
     def ended(self, report: StepReport) -> None:
         sign = _SIGNS[report.outcome]
-        self._terminal.print(f"{sign} {report.name:12}", end="")
-        self._terminal.print(
-            f"{printable_lines(report.said)} ({report.seconds:.1f} s)", markup=False, soft_wrap=True
-        )
+        self._terminal.print(f"{sign} {report.name:12} ", end="")
+        told = f"{printable_lines(report.said)} ({report.seconds:.1f} s)"
+        self._terminal.print(told, markup=False)

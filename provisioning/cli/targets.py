@@ -18,6 +18,7 @@ from harness.config import TargetConfig, choose_bench, load_targets, user_file
 from harness.config_bench import BenchConfig
 from harness.recording import printable, printable_lines
 from provisioning.cli.options import AsJson, Serial, TargetsFile
+from provisioning.cli.terminal import for_people
 
 app = typer.Typer(help="The boxes that --target can name.", no_args_is_help=True)
 
@@ -58,7 +59,7 @@ def check(
     The exit status is 0 when nothing failed, else that of the first failure.
     """
     bench = choose_bench(name, config)
-    terminal = Console(stderr=True, highlight=False)
+    terminal = for_people()
     checks: list[Check] = []
     with terminal.status("holding the bench") as status:
         looked = check_bench(
@@ -94,7 +95,7 @@ def release(name: Name, serial: Serial = None, config: TargetsFile = None) -> No
 
 def _show(one: Check, terminal: Console) -> None:
     terminal.print(f"{_SIGNS[one.verdict]} {one.name:15}", end="")
-    terminal.print(printable_lines(one.said), markup=False, soft_wrap=True)
+    terminal.print(printable_lines(one.said), markup=False)
     if one.mend:
         mend = printable_lines(one.mend)
         terminal.print(f"                        {mend}", markup=False, style="dim")

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from harness.errors import Misuse
 from harness.recording import printable_lines
 from provisioning.cli.options import AsJson, TargetName, TargetsFile, opened
+from provisioning.cli.terminal import for_people
 from provisioning.record_plan import recorded
 from provisioning.reprove import Finding, Reproof, Verdict, reprove
 from provisioning.station import Station
@@ -56,18 +56,15 @@ def verify(
     station = Station(state.absolute()) if state else Station.default()
     records = out.absolute() if out else None
     recorded(station, serial, records)  # before a box is opened for nothing
-    terminal = Console(stderr=True, highlight=False)
+    terminal = for_people()
 
     def say(line: str) -> None:
         terminal.print(printable_lines(line), markup=False, style="dim")
 
     def found(finding: Finding) -> None:
         terminal.print(f"{_SIGNS[finding.verdict]} {finding.name:13}", end="")
-        terminal.print(
-            f"{printable_lines(finding.said)} ({finding.seconds:.1f} s)",
-            markup=False,
-            soft_wrap=True,
-        )
+        told = f"{printable_lines(finding.said)} ({finding.seconds:.1f} s)"
+        terminal.print(told, markup=False)
 
     with terminal.status("verifying"), opened(target, serial, config, progress=say) as box:
         if box.serial != serial:

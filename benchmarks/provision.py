@@ -170,7 +170,7 @@ def main() -> None:
         for number in range(1, options.runs + 1):
             with tempfile.TemporaryDirectory() as state:
                 station = Station(Path(state))
-                with station.authority(by=Deadline.after(60)):
+                with station.authority(make=True, by=Deadline.after(60)):
                     print(f"run {number}/{options.runs}; the station's CA is set up", flush=True)
                 runs.append(measure(target, plan, station))
             show(runs[-1])

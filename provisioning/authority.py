@@ -11,7 +11,6 @@ How it comes to be is ``authority_ceremony``'s subject; what it may sign is ``au
 from __future__ import annotations
 
 import datetime
-import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -22,20 +21,25 @@ from cryptography import x509
 from harness.deadline import Deadline
 from harness.errors import DeviceRefused, IntegrityFailure, Misuse
 from provisioning.authority_ceremony import Ceremony
+from provisioning.authority_entry import Entry, NewRow
 from provisioning.authority_files import CaFiles
-from provisioning.authority_index import Entry, Index
+from provisioning.authority_index import Index
 from provisioning.authority_keys import signer_of
+from provisioning.authority_life import before, entry_of, give_up, is_read_back, is_revoked, knows
+from provisioning.authority_lock import locked
 from provisioning.authority_policy import DEVICE
+from provisioning.authority_publish import is_due, publish
+from provisioning.authority_rules import may_have
 from provisioning.authority_settings import CaSettings
-from provisioning.authority_signing import REASONS, Signer, crl_is_due
+from provisioning.authority_signing import REASONS, Signer
+from provisioning.authority_state import Stage, require_set_up, stage
 from provisioning.authority_tokens import ISSUING_ID, key_id
 from provisioning.certificates import fits
 from provisioning.csr import checked_request
 from provisioning.idevid import NO_END, device_builder, new_serial_number
-from provisioning.locks import locked as file_locked
 from provisioning.private_files import private_directory
 from provisioning.token import Token
-from provisioning.token_public import PublicKey, spki
+from provisioning.token_public import PublicKey, spki_sha256
 
 _LAST_PART = 3
 """A certificate is due for renewal in the last third of its life."""
@@ -50,6 +54,8 @@ class Authority:
     root: x509.Certificate
     issuing: x509.Certificate
     settings: CaSettings
+    made_now: bool = False
+    """This opening of it made it: whoever opened it has to say so."""
 
     @property
     def files(self) -> CaFiles:
@@ -60,16 +66,17 @@ class Authority:
         return self.files.index
 
     def certify(
-        self, request: bytes, serial: str, *, days: int | None, by: Deadline, rekey: bool = True
+        self,
+        request: bytes,
+        serial: str,
+        *,
+        days: int | None,
+        by: Deadline,
+        replaces: int | None = None,
+        run: str = "",
     ) -> x509.Certificate:
-        """The certificate for a box's request: the one issued before if it still fits, or new.
-
-        ``days`` None: without end. ``rekey`` False refuses a key that is not the one of the box's
-        certificate that is still good. Raises DeviceRefused when the request does not deserve one
-        (see checked_request) or its key was revoked, IntegrityFailure when its key is another
-        box's or a CA's.
-        """
-        return self.issue(request, serial, days=days, by=by, rekey=rekey)[0]
+        """As ``issue``: the certificate alone."""
+        return self.issue(request, serial, days=days, by=by, replaces=replaces, run=run)[0]
 
     def issue(
         self,
@@ -78,30 +85,32 @@ class Authority:
         *,
         days: int | None,
         by: Deadline,
-        rekey: bool = True,
+        replaces: int | None = None,
         again: x509.SubjectAlternativeName | None = None,
+        run: str = "",
     ) -> tuple[x509.Certificate, bool]:
-        """As ``certify``; and whether it is new.
+        """The certificate for a box's request, and whether it is new: the one issued before if it
+        still fits, whatever its ``days``, or a new one.
 
-        ``again`` renews: the request repeats these names of the present certificate, and gets a
-        new one even where that would still do.
+        ``days`` None: without end. ``replaces``: the number of the certificate of another key that
+        this one takes the place of; both are good until the new one was read back. ``again``
+        renews: the request repeats these names of the present certificate, and gets a new one even
+        where that would still do. ``run`` is kept with it.
+
+        Raises DeviceRefused when the request does not deserve one (``checked_request``,
+        ``authority_rules.may_have``), IntegrityFailure when its key is another box's or a CA's,
+        Misuse when the CA cannot certify anybody.
         """
         allowed = self.settings.device_keys
         key = checked_request(request, serial, allowed=allowed, names=again)
         with locked(self.state, by):
             self._may_issue()
-            earlier = self._entries_for(key, serial)
-            for entry in earlier if again is None else ():
-                found = entry.certificate
-                if found and fits(found, key=key, serial=serial, issuing=self.issuing):
-                    return found, False
-            others = [e for e in self.good(serial) if e.spki != _fingerprint(key)]
-            if others and not rekey:
-                raise DeviceRefused(
-                    f"{serial} has a certificate for another key ({others[0].number:x})",
-                    hint="Revoke that one, or renew with this request, if the box has a new key.",
-                )
-            return self._issue(key, serial, days, by), True
+            earlier = may_have(self.index, spki_sha256(key), serial, replaces=replaces)
+            found = self._fitting(earlier, key, serial) if again is None else None
+            made = found or self._issue(key, serial, days, by, replaces=replaces, run=run)
+            if replaces is not None:
+                give_up(self.index, replaces, by=entry_of(self.index, made.serial_number))
+            return made, found is None
 
     def renew(
         self,
@@ -130,10 +139,38 @@ class Authority:
             if not now and _now() < found.not_valid_after_utc - life / _LAST_PART:
                 return found, False
             key: PublicKey = found.public_key()  # type: ignore[assignment]  # it was checked then
-            self._entries_for(key, serial)
+            may_have(self.index, good[0].spki, good[0].device)
             endless = unlimited or found.not_valid_after_utc == NO_END
             again = days or (None if endless else life // datetime.timedelta(days=1))
-            return self._issue(key, serial, again, by), True
+            return self._issue(key, good[0].device, again, by), True
+
+    def read_back(self, found: x509.Certificate, *, by: Deadline) -> None:
+        """It was read back from its box, or the box showed it in TLS: it is active from now on.
+
+        Older good ones of the same box are superseded: those of its key, and those of the key that
+        it replaces. One that is unfinished and of another key is to be revoked. Writes nothing
+        when all of that is so already. Raises IntegrityFailure for one that this CA did not issue.
+        """
+        if not self.knows(found):
+            raise IntegrityFailure(f"this CA did not issue {found.serial_number:x}")
+        mine = entry_of(self.index, found.serial_number)
+        if mine.read_back is not None and not before(self.index, mine):
+            return
+        with locked(self.state, by):
+            is_read_back(self.index, mine)
+
+    def to_revoke(self, which: x509.Certificate | int, why: str, *, by: Deadline) -> Entry:
+        """Put one, or its number, on the list of those that somebody has to revoke.
+
+        Does nothing when it is there or was revoked. Raises DeviceRefused for one that this CA did
+        not issue to a box.
+        """
+        number = which if isinstance(which, int) else which.serial_number
+        with locked(self.state, by):
+            entry = entry_of(self.index, number)
+            if entry.revoked is None:
+                self.index.mark_to_revoke(number, why)
+            return entry_of(self.index, number)
 
     def revoke(self, number: int, reason: str, *, by: Deadline) -> tuple[Entry, bool]:
         """Revoke a box's certificate for good, and publish the CRL; whether that was new.
@@ -144,9 +181,7 @@ class Authority:
         if reason not in REASONS:
             raise Misuse(f"{reason!r} is no reason; known are {', '.join(REASONS)}")
         with locked(self.state, by):
-            entry = self.index.get(number)
-            if entry is None or entry.role != DEVICE.role:
-                raise DeviceRefused(f"this CA issued no certificate {number:x} to a box")
+            entry = entry_of(self.index, number)
             new = entry.revoked is None
             if new:
                 self.index.revoke(number, reason, _now())
@@ -158,26 +193,28 @@ class Authority:
         with locked(self.state, by):
             return self._publish(by, now=now)
 
+    def knows(self, found: x509.Certificate) -> bool:
+        """Whether this CA issued it to a box: its index has the number, with just these octets."""
+        return knows(self.index, found)
+
     def is_revoked(self, found: x509.Certificate) -> bool:
-        """Whether it was, or the issuing CA with all that it signed."""
-        entries = [self.index.get(c.serial_number) for c in (found, self.issuing)]
-        return any(entry is not None and entry.revoked is not None for entry in entries)
+        """Whether it was, or its key with another certificate, or the issuing CA's key with all
+        that it signed.
+        """
+        return is_revoked(self.index, found, self.issuing)
 
     def _publish(self, by: Deadline, *, now: bool) -> tuple[Path, bool]:
-        files, revoked = self.files, self.index.revoked(DEVICE.role)
-        if not now and not crl_is_due(files.crl("issuing"), revoked):
-            return files.crl_path("issuing"), False
-        made = self._signer(by).revocation_list(
-            self.issuing,
-            revoked,
-            number=self.index.next_crl("issuing"),
-            days=self.settings.crl_days,
-            by=by,
-        )
-        return files.save_crl("issuing", made), True
+        require_set_up(self.files)
+        if not now and not is_due(self.files, "issuing"):
+            return self.files.crl_path("issuing"), False
+        days = self.settings.crl_days
+        return publish(self.files, "issuing", self._signer(by), days=days, by=by), True
 
     def _may_issue(self) -> None:
-        """Raises Misuse when nobody would believe what the issuing CA signs now."""
+        """Raises Misuse when nobody would believe what the issuing CA signs now, or its index is
+        lost or behind.
+        """
+        require_set_up(self.files)
         if self.is_revoked(self.issuing):
             raise Misuse(
                 "the issuing CA was revoked and certifies nobody any more",
@@ -190,35 +227,28 @@ class Authority:
                 hint="Is this machine's clock right? If so: trustbox ca renew --issuing.",
             )
 
-    def _entries_for(self, key: PublicKey, serial: str) -> tuple[Entry, ...]:
-        """The earlier certificates of this key; refuses a key that must not get another one."""
-        earlier = self.index.of_key(_fingerprint(key))
-        for entry in earlier:
-            if entry.role != DEVICE.role:
-                raise IntegrityFailure(f"the request for {serial} is for the CA's own key")
-            if entry.device != serial:
-                raise IntegrityFailure(
-                    f"the key of {serial} is certified for {entry.device}: two boxes have one key"
-                )
-            if entry.revoked is not None and entry.reason != "superseded":
-                raise DeviceRefused(
-                    f"the key of {serial} was revoked ({entry.reason})",
-                    hint="Make a new key on the box; this one gets no certificate any more.",
-                )
-        return tuple(entry for entry in earlier if entry.revoked is None)
-
     def good(self, serial: str) -> list[Entry]:
-        """The box's certificates that are neither revoked nor over, newest first."""
-        return [
-            entry
-            for entry in self.index.of_device(serial)
-            if entry.certificate
-            and not entry.revoked
-            and entry.certificate.not_valid_after_utc > _now()
-        ]
+        """The box's certificates that are active or unfinished and not over, newest first."""
+        return [entry for entry in self.index.of_device(serial) if entry.good]
+
+    def _fitting(
+        self, earlier: tuple[Entry, ...], key: PublicKey, serial: str
+    ) -> x509.Certificate | None:
+        for entry in earlier:
+            found = entry.certificate
+            if entry.good and found and fits(found, key=key, serial=serial, issuing=self.issuing):
+                return found
+        return None
 
     def _issue(
-        self, key: PublicKey, serial: str, days: int | None, by: Deadline
+        self,
+        key: PublicKey,
+        serial: str,
+        days: int | None,
+        by: Deadline,
+        *,
+        replaces: int | None = None,
+        run: str = "",
     ) -> x509.Certificate:
         number = new_serial_number()
         builder = device_builder(
@@ -230,16 +260,8 @@ class Authority:
             hardware_type=self.settings.hardware_type,
             crl_url=self.settings.crl_url,
         )
-        return self._signer(by).certificate(
-            self.index,
-            builder,
-            number=number,
-            role=DEVICE.role,
-            device=serial,
-            spki=_fingerprint(key),
-            issuer=self.issuing,
-            by=by,
-        )
+        row = NewRow(number, DEVICE.role, serial, spki_sha256(key), replaces=replaces, run=run)
+        return self._signer(by).certificate(self.index, builder, row, issuer=self.issuing, by=by)
 
     def _signer(self, by: Deadline) -> Signer:
         wanted = key_id(self.settings.issuing.token, ISSUING_ID)
@@ -251,33 +273,29 @@ def open_authority(
     state: Path,
     *,
     root: Callable[[], AbstractContextManager[Token]] | None = None,
-    settings: CaSettings | None = None,
+    make: CaSettings | None = None,
     by: Deadline,
 ) -> Authority:
-    """The CA whose issuing key ``token`` holds and whose files are in ``state``; made if absent.
+    """The CA whose issuing key ``token`` holds and whose files are in ``state``.
 
-    The root's token is opened with ``root`` if the CA has to be made, and never otherwise; without
-    it, ``token`` keeps the root's key as well. Raises IntegrityFailure when the token's key is not
-    the certificate's.
+    ``make``: with which settings it is made where there is none, or its ceremony goes on; without
+    it that is refused. The root's token is opened with ``root`` for that, and never otherwise;
+    without it, ``token`` keeps the root's key as well. Raises Misuse for a CA that is not set up
+    or not whole (``authority_state``), IntegrityFailure when the token's key is not the
+    certificate's.
     """
-    private_directory(state)
-    files = CaFiles(state)
+    files, made = CaFiles(state), False
+    if make is not None:
+        private_directory(state)
     with locked(state, by):
-        files.adopt_issued()
-        chosen = files.settings() or settings or CaSettings()
-        ceremony = Ceremony(files, chosen, line=lambda: _borrowed(token), root=root)
-        if not files.complete():
-            ceremony.run(by=by)
+        if make is not None and stage(files) is not Stage.SET_UP:
+            ceremony = Ceremony(files, make, line=lambda: _borrowed(token), root=root)
+            made = bool(ceremony.run(by=by))
+        require_set_up(files)
+        chosen = files.settings() or CaSettings()
         issuing, top = files.certificate("issuing"), files.certificate("root")
         signer_of(token, key_id(chosen.issuing.token, ISSUING_ID), issuing, by)
-    return Authority(token, state, top, issuing, chosen)
-
-
-@contextmanager
-def locked(state: Path, by: Deadline) -> Iterator[None]:
-    """Nobody else issues meanwhile, in whatever process. Raises DeadlineExpired."""
-    with file_locked(state / "lock", "the lock on the factory's CA", by=by):
-        yield
+    return Authority(token, state, top, issuing, chosen, made)
 
 
 @contextmanager
@@ -287,7 +305,3 @@ def _borrowed(token: Token) -> Iterator[Token]:
 
 def _now() -> datetime.datetime:
     return datetime.datetime.now(datetime.UTC)
-
-
-def _fingerprint(key: PublicKey) -> str:
-    return hashlib.sha256(spki(key)).hexdigest()

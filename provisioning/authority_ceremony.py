@@ -22,11 +22,14 @@ from cryptography import x509
 
 from harness.deadline import Deadline
 from harness.errors import IntegrityFailure, Misuse, TrustBoxError
+from provisioning.authority_entry import NewRow
 from provisioning.authority_files import CaFiles
 from provisioning.authority_keys import key_is_good, named, of_kind, signer_of
 from provisioning.authority_policy import ISSUING, ROOT
+from provisioning.authority_publish import is_due, publish
 from provisioning.authority_settings import CaSettings, RoleSettings, save_settings
-from provisioning.authority_signing import Signer, ca_builder, crl_is_due
+from provisioning.authority_signing import Signer, ca_builder
+from provisioning.authority_state import Stage, stage
 from provisioning.authority_tokens import ISSUING_ID, ROOT_ID, key_id
 from provisioning.idevid import NO_END, new_serial_number
 from provisioning.journal import Journal
@@ -69,6 +72,8 @@ class Ceremony:
     def run(self, *, by: Deadline) -> tuple[CeremonyReport, ...]:
         """All steps in their order; the reports of each. What raises leaves the rest undone."""
         reports = []
+        if stage(self.files) is Stage.NONE:
+            self.files.index.create()  # before a key is made, and never again
         with (
             ExitStack() as stack,
             Journal(self.files.ca / "ceremony.jsonl", secrets.token_hex(8)) as journal,
@@ -216,9 +221,8 @@ def _certificate_step(role: str) -> _Step:
 
 def _crl_step(role: str) -> _Step:
     def probe(opened: _Opened, by: Deadline) -> str | None:
-        below = opened.files.index.revoked("issuing" if role == "root" else "device")
         found = opened.files.crl(role)
-        return None if found is None or crl_is_due(found, below) else _crl_described(found)
+        return None if found is None or is_due(opened.files, role) else _crl_described(found)
 
     def act(opened: _Opened, by: Deadline) -> None:
         _publish(opened, role, by)
@@ -263,25 +267,16 @@ def _own_certificate(
     return signer.certificate(
         index,
         ca_builder(pair, rule, root=root, number=number, days=opened.chosen(role).days),
-        number=number,
-        role=role,
-        device="",
-        spki=pair.spki_sha256,
+        NewRow(number, role, "", pair.spki_sha256),
         issuer=root,
         by=by,
     )
 
 
 def _publish(opened: _Opened, role: str, by: Deadline) -> None:
-    index, settings = opened.files.index, opened.settings
-    made = opened.signer(role, by).revocation_list(
-        opened.files.certificate(role),
-        index.revoked("issuing" if role == "root" else "device"),
-        number=index.next_crl(role),
-        days=settings.root_crl_days if role == "root" else settings.crl_days,
-        by=by,
-    )
-    opened.files.save_crl(role, made)
+    settings = opened.settings
+    days = settings.root_crl_days if role == "root" else settings.crl_days
+    publish(opened.files, role, opened.signer(role, by), days=days, by=by)
 
 
 def _described(found: x509.Certificate) -> str:

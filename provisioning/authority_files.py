@@ -54,11 +54,6 @@ class CaFiles:
     def has(self, role: str) -> bool:
         return (self.ca / f"{role}.pem").exists()
 
-    def complete(self) -> bool:
-        """Whether the ceremony is over; its own probes look closer."""
-        names = ("ca.json", "root.pem", "issuing.pem", "root.crl", "issuing.crl")
-        return all((self.ca / name).exists() for name in names)
-
     def certificate(self, role: str) -> x509.Certificate:
         """Of ``root`` or ``issuing``. Raises BadInput when it cannot be read."""
         place = self.ca / f"{role}.pem"
@@ -98,17 +93,3 @@ class CaFiles:
         place = self.crl_path(issuer)
         write_durably(place, made.public_bytes(serialization.Encoding.DER), mode=0o644)
         return place
-
-    def adopt_issued(self) -> None:
-        """Take what a CA issued before it had an index into a new one, so that it can be revoked.
-
-        Certificates stood in ``issued/``, one file for each key.
-        """
-        index = self.index
-        if not self.has("root") or index.of_role("root"):
-            return
-        for place in sorted((self.ca / "issued").glob("*.pem")):
-            index.adopt(x509.load_pem_x509_certificate(place.read_bytes()), "device")
-        for role in ("issuing", "root"):  # the root last: it says that all others are in
-            if self.has(role):
-                index.adopt(self.certificate(role), role)

@@ -10,11 +10,13 @@ from pathlib import Path
 
 from harness.deadline import Deadline
 from harness.errors import Misuse
-from provisioning.authority import Authority, locked, open_authority
+from provisioning.authority import Authority, open_authority
 from provisioning.authority_ceremony import Ceremony, CeremonyReport
 from provisioning.authority_files import CaFiles
+from provisioning.authority_lock import locked
 from provisioning.authority_settings import CaSettings
 from provisioning.authority_signing import CA_REASONS
+from provisioning.authority_state import Stage, remains, require_set_up, stage
 from provisioning.authority_tokens import PinAsker, nobody_to_ask, opened_token
 
 
@@ -31,23 +33,34 @@ class StationCa:
 
     @contextmanager
     def opened(self, *, make: bool = False, by: Deadline) -> Iterator[Authority]:
-        """Ready to sign. One that is not set up yet is made when ``make``, with SoftHSM2 alone.
+        """Ready to sign.
 
-        Raises Misuse when there is none and it is not to be made without a person.
+        ``make`` permits to make one without a person: the caller vouches that the box is of
+        evidence level functional and carries no certificate of another CA. It is made then if this
+        directory has neither CA nor token nor record (``made_now`` of what is given says that it
+        was), and its ceremony goes on if no box was certified yet. Raises Misuse in every other
+        case in which there is none that is set up and whole.
         """
         settings = self.files.settings() or CaSettings()
-        if not self.files.complete() and not (make and settings.made_by_itself):
-            raise Misuse(
-                f"the CA in {self.files.ca} is not set up",
-                hint="trustbox ca init sets it up, and goes on where it was stopped.",
-            )
+        making = make and self._may_make(settings)
+        if not making:
+            require_set_up(self.files)
         with opened_token(settings.issuing.token, self.state, ask=self.ask, by=by) as token:
             yield open_authority(
                 token,
                 self.files.ca,
                 root=lambda: opened_token(settings.root.token, self.state, ask=self.ask, by=by),
+                make=settings if making else None,
                 by=by,
             )
+
+    def _may_make(self, settings: CaSettings) -> bool:
+        """Whether the directory is one in which a CA may be made, or finished, by itself."""
+        found = stage(self.files)
+        if found is Stage.NONE:
+            return settings.made_by_itself and not remains(self.state)
+        begun = found is Stage.BEGUN and not self.files.index.of_role("device")
+        return begun and settings.made_by_itself
 
     def ceremony(
         self,
@@ -74,9 +87,8 @@ class StationCa:
         if reason not in CA_REASONS:
             raise Misuse(f"{reason!r} is no reason; known are {', '.join(CA_REASONS)}")
         files = self.files
-        settings = files.settings()
-        if settings is None or not files.complete():
-            raise Misuse(f"the CA in {files.ca} is not set up")
+        require_set_up(files)
+        settings = files.settings() or CaSettings()
         with locked(files.ca, by):
             number = files.certificate("issuing").serial_number
             files.index.revoke(number, reason, datetime.datetime.now(datetime.UTC))

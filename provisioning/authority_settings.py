@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -94,20 +94,13 @@ class CaSettings:
         return made
 
 
-LEGACY = replace(
-    CaSettings(),
-    root=RoleSettings("softhsm:line", KeyProfile.EC_P256, 3650),
-    issuing=RoleSettings("softhsm:line", KeyProfile.EC_P256, 3650),
-)
-"""A CA made before there were settings: both keys in one token."""
-
-
 def load_settings(state: Path) -> CaSettings | None:
-    """Those of the CA in ``state``; None when there is no CA yet."""
+    """Those of the CA in ``state``; None when there are none."""
     place = state / "ca.json"
-    if place.exists():
-        return CaSettings.parse(place.read_bytes()[:65536], where=str(place))
-    return LEGACY if (state / "root.pem").exists() else None
+    if not place.exists():
+        return None
+    with place.open("rb") as file:
+        return CaSettings.parse(file.read(65536), where=str(place))
 
 
 def save_settings(state: Path, settings: CaSettings) -> None:

@@ -15,7 +15,8 @@ from cryptography.x509.oid import NameOID
 
 from harness.deadline import Deadline
 from harness.errors import IntegrityFailure
-from provisioning.authority_index import Entry, Index
+from provisioning.authority_entry import Entry, NewRow
+from provisioning.authority_index import Index
 from provisioning.authority_policy import KeyRule
 from provisioning.idevid import key_usage, validity
 from provisioning.token import Token
@@ -47,11 +48,8 @@ class Signer:
         self,
         index: Index,
         builder: x509.CertificateBuilder,
+        row: NewRow,
         *,
-        number: int,
-        role: str,
-        device: str,
-        spki: str,
         issuer: x509.Certificate | None,
         by: Deadline,
     ) -> x509.Certificate:
@@ -59,7 +57,7 @@ class Signer:
 
         Raises IntegrityFailure for a signature that does not verify.
         """
-        index.begin(number, role=role, device=device, spki=spki)
+        index.begin(row)
         made = builder.sign(signing_key(self.token, self.pair, by=by), self.pair.profile.hash)
         _checked(made, issuer or made)
         index.finish(made)

@@ -105,6 +105,7 @@ class LocalEst(LocalServer):
             days=self._days,
             by=Deadline.after(self._signing_seconds),
             again=_names(mine) if again and mine is not None else None,
+            replaces=mine.serial_number if mine is not None else None,
         )
         return _certificates(made)
 

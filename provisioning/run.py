@@ -20,7 +20,7 @@ from pathlib import Path
 
 from harness.deadline import Deadline
 from harness.errors import Misuse, TrustBoxError
-from harness.target import Target
+from harness.target import EvidenceLevel, Target
 from provisioning.authority import Authority
 from provisioning.http_errors import PutOff
 from provisioning.journal import Journal, unended
@@ -92,12 +92,13 @@ def provision(
     with ExitStack() as stack:
         stack.enter_context(alone_with(directory, target.serial))
         box = stack.enter_context(TrustBox(target, budget=station.pin_budget))
+        functional = target.evidence_level is EvidenceLevel.FUNCTIONAL
         work = Work(
             box=box,
             plan=plan,
             station=station,
             directory=directory,
-            authority=_once(stack, station),
+            authority=_once(stack, station, make=functional),
             earlier=load(directory / "record.json"),
         )
         stack.enter_context(work.held)
@@ -156,14 +157,14 @@ def _even_so() -> Iterator[None]:
         return
 
 
-def _once(stack: ExitStack, station: Station) -> Callable[[], Authority]:
+def _once(stack: ExitStack, station: Station, *, make: bool) -> Callable[[], Authority]:
     """The station's CA, opened when a step first needs it and closed with the run."""
     opened: list[Authority] = []
 
     def authority() -> Authority:
         if not opened:
             by = Deadline.after(_CA_SECONDS)
-            opened.append(stack.enter_context(station.authority(by=by)))
+            opened.append(stack.enter_context(station.authority(make=make, by=by)))
         return opened[0]
 
     return authority

@@ -52,12 +52,9 @@ class Station:
         return self.state / "records" / serial
 
     @contextmanager
-    def authority(self, *, by: Deadline) -> Iterator[Authority]:
-        """The station's CA, ready to sign. Made on first use, unless its keys are in an HSM: then
-        its ceremony is a person's business (``trustbox ca init``).
-        """
-        private_directory(self.state)
-        with StationCa(self.state).opened(make=True, by=by) as opened:
+    def authority(self, *, make: bool = False, by: Deadline) -> Iterator[Authority]:
+        """The station's CA, ready to sign. ``make``, and what is raised: ``StationCa.opened``."""
+        with StationCa(self.state).opened(make=make, by=by) as opened:
             yield opened
 
 

@@ -89,8 +89,9 @@ class CertificateStep:
 
     @staticmethod
     def _of_the_station(work: Work, request: bytes, by: Deadline) -> x509.Certificate:
-        days = work.plan.validity_days
-        return work.authority().certify(request, work.box.target.serial, days=days, by=by)
+        ca, serial, days = work.authority(), work.box.target.serial, work.plan.validity_days
+        there = next((entry.number for entry in ca.good(serial)), None)
+        return ca.certify(request, serial, days=days, replaces=there, run=work.run, by=by)
 
     @staticmethod
     def _request(work: Work, by: Deadline) -> bytes:

@@ -83,7 +83,7 @@ class KeyPair:
 
     @property
     def spki_sha256(self) -> str:
-        return hashlib.sha256(self.spki).hexdigest()
+        return spki_sha256(self.public_key)
 
 
 def spki(key: PublicKey) -> bytes:
@@ -91,6 +91,11 @@ def spki(key: PublicKey) -> bytes:
     return key.public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
+
+
+def spki_sha256(key: PublicKey) -> str:
+    """Hexadecimal."""
+    return hashlib.sha256(spki(key)).hexdigest()
 
 
 def shown_pair(id: bytes, shown: Mapping[str, object]) -> KeyPair:

@@ -10,8 +10,8 @@ import typer
 
 from harness.deadline import Deadline
 from harness.errors import BadInput
-from provisioning.authority import locked
 from provisioning.authority_ceremony import CeremonyReport
+from provisioning.authority_lock import locked
 from provisioning.authority_settings import CaSettings
 from provisioning.cli import ca_issue, ca_show
 from provisioning.cli.ca_options import CA_SECONDS, StateDirectory, days_or_unlimited, station_ca

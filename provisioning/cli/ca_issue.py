@@ -11,11 +11,13 @@ from cryptography import x509
 
 from harness.deadline import Deadline
 from harness.errors import DeviceRefused, Misuse
-from provisioning.authority import Authority, locked
+from provisioning.authority import Authority
+from provisioning.authority_lock import locked
 from provisioning.authority_open import StationCa
 from provisioning.authority_policy import DEVICE
 from provisioning.authority_settings import CaSettings
 from provisioning.authority_signing import CA_REASONS
+from provisioning.authority_state import require_set_up
 from provisioning.certificates import pem
 from provisioning.cli.ca_options import (
     CA_SECONDS,
@@ -30,6 +32,10 @@ from provisioning.cli.options import AsJson, to_stderr
 from provisioning.private_files import write_durably
 
 Out = Annotated[Path | None, typer.Option(help="Write the chain here instead of to stdout.")]
+Replaces = Annotated[
+    str | None,
+    typer.Option(help="Number of the box's certificate, of another key, that this one replaces."),
+]
 Now = Annotated[bool, typer.Option("--now", help="Even if it is not due yet.")]
 
 
@@ -39,6 +45,7 @@ def issue(
     days: Annotated[str, typer.Option(help="How long it is good, or unlimited.")] = str(
         DEVICE.days
     ),
+    replaces: Replaces = None,
     out: Out = None,
     state: StateDirectory = None,
     as_json: AsJson = False,
@@ -49,9 +56,9 @@ def issue(
     a request for extensions is refused. Asking again for the same key gives the same certificate.
     """
     by, period = Deadline.after(CA_SECONDS), days_or_unlimited(days)
-    asked = read_request(request)
+    asked, named = read_request(request), read_number(replaces) if replaces else None
     with station_ca(state).opened(by=by) as ca:
-        made, new = ca.issue(asked, serial, days=period, by=by, rekey=False)
+        made, new = ca.issue(asked, serial, days=period, replaces=named, by=by)
         _give(ca, made, new, out, as_json)
 
 
@@ -70,6 +77,7 @@ def renew(
     days: Annotated[
         str | None, typer.Option(help="With --device: how long; if not said, as long as before.")
     ] = None,
+    replaces: Replaces = None,
     now: Now = False,
     out: Out = None,
     state: StateDirectory = None,
@@ -84,6 +92,8 @@ def renew(
         raise Misuse("say one of --device, --crl, --root-crl and --issuing")
     if device is None and (request is not None or days is not None):
         raise Misuse("--request and --days go with --device")
+    if request is None and replaces is not None:
+        raise Misuse("--replaces goes with --request")
     by, found = Deadline.after(CA_SECONDS), station_ca(state)
     if root_crl or issuing:
         _renew_with_root(found, issuing=issuing, as_json=as_json, by=by)
@@ -94,10 +104,11 @@ def renew(
             _say({"crl": str(place), "changed": new}, as_json)
             return
         asked = read_request(request) if request else None
+        named = read_number(replaces) if replaces else None
         period = days_or_unlimited(days) if days else None
         if asked is not None:
             period = period if days else DEVICE.days
-            made, new = ca.issue(asked, device, days=period, by=by, rekey=True)
+            made, new = ca.issue(asked, device, days=period, replaces=named, by=by)
         else:
             made, new = ca.renew(device, days=period, unlimited=days == "unlimited", now=now, by=by)
         _give(ca, made, new, out, as_json)
@@ -146,8 +157,7 @@ def revoke(
 
 
 def _renew_with_root(found: StationCa, *, issuing: bool, as_json: bool, by: Deadline) -> None:
-    if not found.files.complete():
-        raise Misuse(f"the CA in {found.files.ca} is not set up", hint="trustbox ca init does.")
+    require_set_up(found.files)
     with locked(found.files.ca, by):
         ceremony = found.ceremony(found.files.settings() or CaSettings(), by=by)
         if issuing:

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import serialization
 
 from harness.errors import BadInput
 from harness.secret import Secret
-from provisioning.authority_index import Entry
+from provisioning.authority_entry import Entry
 from provisioning.authority_open import StationCa
 from provisioning.authority_tokens import nobody_to_ask
 from provisioning.station import Station

@@ -10,12 +10,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from harness.deadline import Deadline
-from harness.errors import Misuse
 from provisioning.authority_files import CaFiles
 from provisioning.authority_keys import named
 from provisioning.authority_policy import POLICY
+from provisioning.authority_publish import is_due
 from provisioning.authority_settings import CaSettings
-from provisioning.authority_signing import crl_is_due
+from provisioning.authority_state import require_set_up
 from provisioning.cli.ca_options import CA_SECONDS, StateDirectory, one_line, station_ca
 from provisioning.cli.options import AsJson
 from provisioning.token_public import KeyProfile
@@ -42,8 +42,7 @@ def show(
         _show_policy(as_json)
         return
     ca = station_ca(state)
-    if not ca.files.complete():
-        raise Misuse(f"the CA in {ca.files.ca} is not set up", hint="trustbox ca init does.")
+    require_set_up(ca.files)
     if device is not None:
         entries = ca.files.index.of_device(device)
         if as_json:
@@ -68,14 +67,13 @@ def show(
 def _certificate(files: CaFiles, role: str) -> dict[str, object]:
     found, crl = files.certificate(role), files.crl(role)
     kind = KeyProfile.of(found.public_key())
-    revoked = files.index.revoked("issuing" if role == "root" else "device")
     return {
         "subject": named(found),
         "key": kind.value if kind else None,
         "number": f"{found.serial_number:x}",
         "not_after": found.not_valid_after_utc.isoformat(),
         "sha256": found.fingerprint(hashes.SHA256()).hex(),
-        "crl": None if crl is None else _crl(crl) | {"due": crl_is_due(crl, revoked)},
+        "crl": None if crl is None else _crl(crl) | {"due": is_due(files, role)},
     }
 
 

@@ -67,7 +67,7 @@ def serve(
         files = ServiceFiles(station_ca(state).state)
         usual = files.ports()
         with (
-            station_ca(state).opened(make=True, by=by) as ca,
+            station_ca(state).opened(by=by) as ca,
             files.serving(
                 lambda: ca,
                 days=period,

@@ -82,7 +82,8 @@ def rotate_(
             if ca is not None:
                 to_stderr(f"{purpose}: certifying generation {new.number}")
                 request = box.identity.request(new.key, by=by)
-                issued = ca.certify(request, box.target.serial, days=period, by=by)
+                there = next((e.number for e in ca.good(box.target.serial)), None)
+                issued = ca.certify(request, box.target.serial, days=period, replaces=there, by=by)
                 box.identity.install(new.key, (issued, ca.issuing), by=by)
         tell(
             as_json,

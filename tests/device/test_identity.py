@@ -60,7 +60,7 @@ def certified(
         module_box.keys.login(LABEL, USER, by=by)
         key, _ = module_box.keys.generate("device", by=by)
         station = Station(tmp_path_factory.mktemp("station"))
-        authority = held.enter_context(station.authority(by=by))
+        authority = held.enter_context(station.authority(make=True, by=by))
         request = identity.request(key, by=by)
         leaf = authority.certify(request, module_box.target.serial, days=30, by=by)
         made[:] = [Certified(key, (leaf, authority.issuing), authority, delivered)]

@@ -39,7 +39,7 @@ def issued(
     module_box.keys.login(LABEL, USER, by=by)
     key, _ = module_box.keys.generate("device", by=by)
     state: Path = tmp_path_factory.mktemp("station")
-    with Station(state).authority(by=by) as ca:
+    with Station(state).authority(make=True, by=by) as ca:
         request = module_box.identity.request(key, by=by)
         leaf = ca.certify(request, module_box.target.serial, days=30, by=by)
         module_box.identity.install(key, (leaf, ca.issuing), by=by)

@@ -95,16 +95,22 @@ def test_renewed_issuing_ca_vouches_for_what_was_issued_before(set_up: Factory) 
     assert set_up.run(*argv, str(ca / "issuing.pem"), "leaf.pem").returncode == 0
 
 
-def test_box_with_a_new_key_is_renewed_by_its_request(set_up: Factory) -> None:
-    set_up.ca("issue", str(set_up.request("TB-1", "old")), "--serial", "TB-1")
+@pytest.mark.parametrize("command", ["issue", "renew"])
+def test_box_with_a_new_key_is_certified_once_it_is_said_what_that_replaces(
+    set_up: Factory, command: str
+) -> None:
+    old = str(set_up.request("TB-1", "old"))
+    first = json.loads(set_up.ca("issue", old, "--serial", "TB-1", "--json").stdout)["number"]
     new = str(set_up.request("TB-1", "new"))
+    asked = ("--device", "TB-1", "--request", new) if command == "renew" else (new, "--serial")
+    asked = asked if command == "renew" else (*asked, "TB-1")
 
-    refused = set_up.ca("issue", new, "--serial", "TB-1")
-    renewed = set_up.ca("renew", "--device", "TB-1", "--request", new, "--json")
+    refused = set_up.ca(command, *asked)
+    replaced = set_up.ca(command, *asked, "--replaces", first, "--json")
 
     assert refused.returncode == 6
-    assert "a certificate for another key" in refused.stderr
-    assert json.loads(renewed.stdout)["changed"]
+    assert f"--replaces {first}" in refused.stderr
+    assert json.loads(replaced.stdout)["changed"], replaced.stderr
 
 
 def test_show_asks_no_token_unless_told_to(set_up: Factory) -> None:

@@ -71,7 +71,7 @@ def made(
         crl_url="http://crl.example/issuing.crl",
     )
     token = softhsm_token(place / "hsm", "factory", by=by)
-    authority = open_authority(token, place / "ca", settings=settings, by=by)
+    authority = open_authority(token, place / "ca", make=settings, by=by)
     keys: dict[str, AnyKey] = {
         "ec-p256": ec.generate_private_key(ec.SECP256R1()),
         "ec-p384": ec.generate_private_key(ec.SECP384R1()),

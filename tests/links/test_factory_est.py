@@ -54,7 +54,7 @@ def factory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Factory]:
     state = tmp_path_factory.mktemp("station")
     files = ServiceFiles(state)
     with (
-        Station(state).authority(by=Deadline.after(60)) as ca,
+        Station(state).authority(make=True, by=Deadline.after(60)) as ca,
         files.serving(lambda: ca, days=30, http="HTTP/1.0") as running,
     ):
         yield Factory(ca, files, running)
@@ -174,8 +174,8 @@ def test_reenrollment_by_the_boxs_own_certificate_is_given_a_new_one(
 def test_box_cannot_enroll_another_one(
     factory: Factory, tmp_path: Path, by: Deadline, name: str, said: str
 ) -> None:
-    key = new_key()
-    mine = identity(factory, tmp_path, key, enrolled(factory, key, "TB-EST-0103", by))
+    key, own = new_key(), "TB-EST-0103" if name else "TB-EST-0107"
+    mine = identity(factory, tmp_path, key, enrolled(factory, key, own, by))
     subject = device_subject(name) if name else x509.Name([])
     asked = x509.CertificateSigningRequestBuilder().subject_name(subject)
     octets = asked.sign(new_key(), hashes.SHA256()).public_bytes(Encoding.DER)

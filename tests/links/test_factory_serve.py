@@ -33,12 +33,16 @@ from provisioning.local_services import ID_SCOPE, ServiceFiles, listening_at
 from provisioning.local_tls import TlsFiles
 from provisioning.station import Station
 from tests.links.est_pki import Pki
+from tests.typed import trustbox
 
 pytestmark = pytest.mark.slow
 
 
 @contextmanager
 def serving(state: Path, *words: str) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, str]]]:
+    if not (state / "ca").exists():
+        with Station(state).authority(make=True, by=Deadline.after(60)):
+            pass
     command = "from provisioning.cli import main; main()"
     argv = [sys.executable, "-c", command, "factory", "serve", "--state", str(state), "--json"]
     process = subprocess.Popen(
@@ -77,7 +81,23 @@ def test_it_serves_until_interrupted_and_then_again_at_the_same_ports(tmp_path: 
     assert told[0] == told[1]
 
 
+@pytest.mark.fault(
+    "Services",
+    "factory serve with a mistyped --state, or before there is a CA",
+    comes="Misuse, status 2; no CA, no file and no directory is made",
+    then="give the right --state, or run trustbox ca init",
+)
+def test_factory_without_a_ca_serves_nothing_and_makes_nothing(tmp_path: Path) -> None:
+    done = trustbox("factory", "serve", "--state", str(tmp_path / "mistyped"))
+
+    assert (done.status, done.out) == (2, "")
+    assert "Is --state right?" in done.err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_port_that_somebody_has_is_said_and_nothing_is_served(tmp_path: Path) -> None:
+    with Station(tmp_path).authority(make=True, by=Deadline.after(60)):
+        pass
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = subprocess.run(
@@ -102,7 +122,7 @@ def test_run_for_a_box_on_the_network_serves_est_on_the_loopback_all_the_same(
     assert listening_at(address) == address
     assert listening_at("192.0.2.1") == LOOPBACK
     with (
-        Station(tmp_path).authority(by=by) as ca,
+        Station(tmp_path).authority(make=True, by=by) as ca,
         files.serving(
             lambda: ca, days=1, names=[address], listen=address, est_listen=LOOPBACK
         ) as running,

@@ -24,4 +24,4 @@ def token(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Token]:
 @pytest.fixture
 def authority(token: Token, tmp_path: Path, by: Deadline) -> Authority:
     """A CA of its own for each test; all share the token, and with it the keys."""
-    return open_authority(token, tmp_path / "ca", settings=P256, by=by)
+    return open_authority(token, tmp_path / "ca", make=P256, by=by)

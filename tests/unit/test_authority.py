@@ -15,9 +15,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from harness.deadline import Deadline
 from harness.errors import DeadlineExpired, DeviceRefused, IntegrityFailure, Misuse
-from provisioning.authority import Authority, locked, open_authority
+from provisioning.authority import Authority, open_authority
+from provisioning.authority_lock import locked
 from provisioning.authority_tokens import ISSUING_ID
-from provisioning.certificates import check_issued, fits, pem
+from provisioning.certificates import check_issued, fits
 from provisioning.csr import device_subject, make_request
 from provisioning.softhsm import softhsm_token
 from provisioning.token import Token
@@ -165,13 +166,16 @@ def test_key_that_two_boxes_show_is_an_integrity_failure(
         authority.certify(other, "TB-TEST-0002", days=30, by=by)
 
 
-def test_second_key_of_a_box_needs_to_be_meant(authority: Authority, by: Deadline) -> None:
-    certified(authority, a_key())
+def test_second_key_of_a_box_gets_nothing_unless_it_says_what_it_replaces(
+    authority: Authority, by: Deadline
+) -> None:
+    first = certified(authority, a_key())
+    asked = request_of(a_key())
 
     with pytest.raises(DeviceRefused, match="a certificate for another key"):
-        authority.certify(request_of(a_key()), SERIAL, days=30, by=by, rekey=False)
+        authority.certify(asked, SERIAL, days=30, by=by)
 
-    assert authority.certify(request_of(a_key()), SERIAL, days=30, by=by, rekey=True)
+    assert authority.certify(asked, SERIAL, days=30, replaces=first.serial_number, by=by)
 
 
 def test_two_who_ask_at_once_get_one_certificate(authority: Authority) -> None:
@@ -196,24 +200,6 @@ def test_ca_that_somebody_holds_is_waited_for_and_then_said(authority: Authority
         locked(authority.state, Deadline.after(0.2)),
     ):
         raise AssertionError("two hold the lock")
-
-
-def test_ca_from_before_the_index_goes_on_with_its_keys_and_certificates(
-    authority: Authority, token: Token, tmp_path: Path, by: Deadline
-) -> None:
-    """Such a CA had root.pem, issuing.pem and one file for each certificate, and nothing else."""
-    issued = certified(authority, a_key())
-    old = tmp_path / "old"
-    (old / "issued").mkdir(parents=True)
-    (old / "root.pem").write_bytes(pem(authority.root))
-    (old / "issuing.pem").write_bytes(pem(authority.issuing))
-    (old / "issued" / "0a.pem").write_bytes(pem(issued))
-
-    found = open_authority(token, old, by=by)
-
-    assert (found.root, found.issuing) == (authority.root, authority.issuing)
-    assert [entry.certificate for entry in found.index.of_device(SERIAL)] == [issued]
-    assert found.revoke(issued.serial_number, "superseded", by=by)[1]
 
 
 def test_key_in_a_token_has_no_bytes_to_show(token: Token, by: Deadline) -> None:

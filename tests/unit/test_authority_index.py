@@ -12,6 +12,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from harness.errors import BadInput, Misuse
+from provisioning.authority_entry import NewRow
 from provisioning.authority_index import Index
 from provisioning.authority_settings import CaSettings, load_settings, save_settings
 from provisioning.csr import device_subject
@@ -20,7 +21,9 @@ from tests.unit.authority_parts import SERIAL, a_key
 
 @pytest.fixture
 def index(tmp_path: Path) -> Index:
-    return Index(tmp_path / "index.sqlite")
+    made = Index(tmp_path / "index.sqlite")
+    made.create()
+    return made
 
 
 def certificate(number: int) -> x509.Certificate:
@@ -40,7 +43,7 @@ def certificate(number: int) -> x509.Certificate:
 
 def test_what_was_issued_is_found_by_number_key_and_box(index: Index) -> None:
     made = certificate(7)
-    index.begin(7, role="device", device=SERIAL, spki="ab")
+    index.begin(NewRow(7, "device", SERIAL, "ab"))
     index.finish(made)
 
     for found in (index.get(7), *index.of_key("ab"), *index.of_device(SERIAL)):
@@ -49,19 +52,19 @@ def test_what_was_issued_is_found_by_number_key_and_box(index: Index) -> None:
 
 
 def test_signature_that_was_begun_and_never_came_is_known(index: Index) -> None:
-    index.begin(7, role="device", device=SERIAL, spki="ab")
+    index.begin(NewRow(7, "device", SERIAL, "ab"))
 
     entry = index.get(7)
     assert entry is not None
     assert entry.certificate is None
-    assert index.counts() == {"issued": 0, "revoked": 0, "unfinished": 1}
+    assert index.counts() == {"issued": 0, "revoked": 0, "to_revoke": 0, "unfinished": 1}
 
 
 def test_number_is_never_used_twice(index: Index) -> None:
-    index.begin(7, role="device", device=SERIAL, spki="ab")
+    index.begin(NewRow(7, "device", SERIAL, "ab"))
 
     with pytest.raises(Misuse, match="UNIQUE"):
-        index.begin(7, role="device", device="TB-2", spki="cd")
+        index.begin(NewRow(7, "device", "TB-2", "cd"))
 
 
 def test_certificate_nobody_began_is_refused(index: Index) -> None:
@@ -78,7 +81,7 @@ def test_crl_numbers_only_rise_for_each_issuer(index: Index) -> None:
 def test_index_is_for_its_owner_alone(index: Index) -> None:
     index.counts()
 
-    assert stat.S_IMODE(index._path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(index.path.stat().st_mode) == 0o600
 
 
 def test_file_that_is_no_index_is_said_and_left_alone(tmp_path: Path) -> None:

@@ -9,9 +9,11 @@ from cryptography import x509
 
 from harness.deadline import Deadline
 from harness.errors import DeviceRefused, Misuse
-from provisioning.authority import Authority
+from provisioning.authority import Authority, open_authority
+from provisioning.authority_publish import crl_number
 from provisioning.idevid import profile_faults
-from tests.unit.authority_parts import SERIAL, a_key, certified
+from provisioning.token import Token
+from tests.unit.authority_parts import P256, SERIAL, a_key, certified
 
 
 @pytest.fixture
@@ -142,8 +144,23 @@ def test_crl_that_is_young_is_left_as_it_is(authority: Authority, by: Deadline) 
     assert crl_of(authority) != before
 
 
-def test_crl_that_is_damaged_is_made_anew(authority: Authority, by: Deadline) -> None:
-    (authority.state / "issuing.crl").write_bytes(b"0\x03nonsense")
+@pytest.mark.fault(
+    "CA",
+    "the published CRL is damaged",
+    comes="Misuse, status 2: whether the index is behind it is not known; nothing is signed",
+    then="bring the CRL back from where it is handed out, or delete it and run trustbox ca init",
+)
+def test_damaged_crl_stops_everything_until_somebody_says_that_it_is_gone(
+    authority: Authority, token: Token, by: Deadline
+) -> None:
+    place, before = authority.state / "issuing.crl", crl_of(authority)
+    place.write_bytes(b"0\x03nonsense")
+    with pytest.raises(Misuse, match=r"issuing\.crl cannot be read"):
+        authority.publish(now=True, by=by)
+    with pytest.raises(Misuse, match=r"issuing\.crl cannot be read"):
+        certified(authority, a_key())
 
-    assert authority.publish(by=by)[1]
-    assert crl_of(authority).issuer == authority.issuing.subject
+    place.unlink()
+    open_authority(token, authority.state, make=P256, by=by)
+
+    assert crl_number(crl_of(authority)) == crl_number(before) + 1

@@ -18,6 +18,7 @@ from provisioning.authority_settings import CaSettings
 from provisioning.authority_signing import CA_REASONS
 from provisioning.authority_state import Stage, remains, require_set_up, stage
 from provisioning.authority_tokens import PinAsker, nobody_to_ask, opened_token
+from provisioning.private_files import private_directory
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,9 @@ class StationCa:
         """
         settings = self.files.settings() or CaSettings()
         making = make and self._may_make(settings)
-        if not making:
+        if making:
+            self._begin(by)
+        else:
             require_set_up(self.files)
         with opened_token(settings.issuing.token, self.state, ask=self.ask, by=by) as token:
             yield open_authority(
@@ -61,6 +64,13 @@ class StationCa:
             return settings.made_by_itself and not remains(self.state)
         begun = found is Stage.BEGUN and not self.files.index.of_role("device")
         return begun and settings.made_by_itself
+
+    def _begin(self, by: Deadline) -> None:
+        """The index is there before a token is: who is cut short then can go on."""
+        private_directory(self.files.ca)
+        with locked(self.files.ca, by):
+            if stage(self.files) is Stage.NONE:
+                self.files.index.create()
 
     def ceremony(
         self,

@@ -23,7 +23,7 @@ from provisioning.local_http import LOOPBACK
 from provisioning.local_services import ID_SCOPE, ServiceFiles, Services, listening_at
 from provisioning.private_files import read_private
 from provisioning.token_public import PublicKey
-from provisioning.trusted_files import certificate_in, pem_text
+from provisioning.trusted_files import certificate_in, roots_in
 from provisioning.work import Work, need
 
 
@@ -89,7 +89,7 @@ def est_client(work: Work, *, by: Deadline) -> Iterator[EstClient]:
         trusted: str | None = running.trusted
         login: BasicLogin | None = BasicLogin(user, password)
     else:
-        url, trusted = est.server, pem_text(est.trusted) if est.trusted else None
+        url, trusted = est.server, roots_in(est.trusted) if est.trusted else None
         login = None
         if est.login:
             password = SecretFile(est.login[1])
@@ -125,7 +125,7 @@ def renewing_client(
         url = f"https://{_at(station_address(target, by=by))}:{running.est.port}"
         trusted: str | None = running.trusted
     else:
-        url, trusted = est.server, pem_text(est.trusted) if est.trusted else None
+        url, trusted = est.server, roots_in(est.trusted) if est.trusted else None
     with (
         _as_the_box(work, present, trusted, by) as connector,
         EstClient(
@@ -167,7 +167,7 @@ def dps_device(work: Work, *, by: Deadline) -> Iterator[DpsDevice]:
         trusted: str | None = running.trusted
     else:
         endpoint, scope = dps.service, dps.id_scope
-        trusted = pem_text(dps.trusted) if dps.trusted else None
+        trusted = roots_in(dps.trusted) if dps.trusted else None
     with (
         _as_the_box(work, chain, trusted, by) as connector,
         DpsDevice(scope, registration_id(target.serial), connector, endpoint=endpoint) as device,

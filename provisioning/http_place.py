@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import posixpath
 import secrets
-import select
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import Protocol
 
 from harness.deadline import Deadline
 from harness.errors import DeadlineExpired, LinkLost, MissingCapability
+from harness.ready import readable, writable
 from harness.target import Shell, Stream, Streams, Target
 
 
@@ -117,7 +117,7 @@ class _LocalStream:
         view = memoryview(data)
         while view:
             waiting = f"{self._what} to take its input"
-            if not select.select([], [self._in], [], by.left(waiting))[1]:
+            if not writable([self._in.fileno()], by.left(waiting)):
                 raise DeadlineExpired(waiting, by.seconds)
             try:
                 view = view[os.write(self._in.fileno(), view) :]
@@ -126,7 +126,7 @@ class _LocalStream:
 
     def receive(self, most: int, *, by: Deadline) -> bytes:
         waiting = f"output of {self._what}"
-        if not select.select([self._out], [], [], by.left(waiting))[0]:
+        if not readable([self._out.fileno()], by.left(waiting)):
             raise DeadlineExpired(waiting, by.seconds)
         return os.read(self._out.fileno(), most)
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import select
-import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.connecting import connected
 from harness.deadline import Deadline
-from harness.errors import BadInput, DeadlineExpired, LinkLost, Unreachable
+from harness.errors import BadInput, DeadlineExpired, LinkLost
+from harness.ready import readable
 from harness.secret import Secret
 from provisioning.http_errors import ServiceRefused, UntrustedServer
+from provisioning.trusted_files import roots_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,8 @@ class FileIdentity:
 class TlsConnector:
     """Implements ``Connector``.
 
-    ``trusted``: PEM text of the roots that may vouch for the server; None: the system's.
+    ``trusted``: PEM text of the roots that may vouch for the server; None: the system's. A text
+    without a certificate trusts nobody: BadInput, before anybody is connected to.
     ``bindable``: no TLS 1.3, so that there is a tls-unique (RFC 5929 ends with TLS 1.2).
     """
 
@@ -39,12 +41,7 @@ class TlsConnector:
     def connect(self, host: str, port: int, *, by: Deadline) -> TlsConnection:
         context = self._context()
         what = f"{host}:{port}"
-        try:
-            plain = socket.create_connection((host, port), timeout=by.left(f"{what} to answer"))
-        except TimeoutError:
-            raise DeadlineExpired(f"{what} to answer", by.seconds) from None
-        except OSError as problem:
-            raise Unreachable(f"{what} cannot be reached: {problem}") from problem
+        plain = connected(host, port, by=by)
         try:
             plain.settimeout(by.left(f"TLS with {what}"))
             secured = context.wrap_socket(plain, server_hostname=host, suppress_ragged_eofs=False)
@@ -54,12 +51,9 @@ class TlsConnector:
         return TlsConnection(secured, what)
 
     def _context(self) -> ssl.SSLContext:
-        try:
-            context = ssl.create_default_context(cadata=self.trusted)
-        except ssl.SSLError:
-            raise BadInput(
-                where="the trusted certificates", key="the text", value="(not PEM)", expected="PEM"
-            ) from None
+        # With an empty text it would take the system's roots.
+        roots = None if self.trusted is None else roots_of(self.trusted)
+        context = ssl.create_default_context(cadata=roots)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if self.bindable:
             context.maximum_version = ssl.TLSVersion.TLSv1_2
@@ -113,7 +107,7 @@ class TlsConnection:
             raise _judged(self._what, problem, by) from problem
 
     def readable(self) -> bool:
-        return bool(self._socket.pending() or select.select([self._socket], [], [], 0)[0])
+        return bool(self._socket.pending() or readable([self._socket.fileno()], 0))
 
     def close(self) -> None:
         self._socket.close()

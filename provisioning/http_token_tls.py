@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import ipaddress
 import re
-import select
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -30,6 +29,7 @@ from harness.errors import (
     TrustBoxError,
     Unreachable,
 )
+from harness.ready import readable
 from harness.secret import Secret
 from harness.target import Stream
 from provisioning.est_wire import plain_text
@@ -37,6 +37,7 @@ from provisioning.http_errors import UntrustedServer
 from provisioning.http_place import Place
 from provisioning.http_tls import refused_in_tls
 from provisioning.iotedge_uri import Pkcs11Uri
+from provisioning.trusted_files import roots_of
 
 # A here-document, because `-pass stdin` reads ahead and would swallow the beginning of a request;
 # `read` takes single octets from a pipe. Small ones never become a file (dash, busybox, bash 5.1).
@@ -101,7 +102,8 @@ class TokenTlsConnector:
             r"(?:[A-Za-z0-9][A-Za-z0-9.-]{0,252}|\[[0-9a-f:]+\]):\d{1,5}", via
         ):
             raise Misuse(f"{via[:80]!r} is no host:port")
-        self._place, self._identity, self._trusted = place, identity, trusted
+        self._place, self._identity = place, identity
+        self._trusted = None if trusted is None else roots_of(trusted)
         self._via = via
         self._files: dict[str, str] = {}
         self._connections = 0
@@ -185,7 +187,7 @@ class TokenTlsConnection:
         return b""
 
     def readable(self) -> bool:
-        return bool(select.select([self._stream.fileno()], [], [], 0)[0])
+        return bool(readable([self._stream.fileno()], 0))
 
     def close(self) -> None:
         self._stream.close()

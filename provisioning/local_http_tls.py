@@ -10,6 +10,7 @@ from pathlib import Path
 from cryptography import x509
 
 from harness.errors import RigError
+from provisioning.trusted_files import roots_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class ServerTls:
         made.minimum_version = ssl.TLSVersion.TLSv1_2
         made.load_cert_chain(self._files.chain, self._files.key)
         made.verify_mode = ssl.CERT_REQUIRED if self._must_show else ssl.CERT_OPTIONAL
-        made.load_verify_locations(cadata=self._trusted)
+        made.load_verify_locations(cadata=roots_of(self._trusted, where="the CAs of clients"))
         return made
 
     def _stamp(self) -> tuple[tuple[int, int], ...]:

@@ -12,7 +12,6 @@ that it inherits, so nobody else can connect and nothing is left behind, however
 from __future__ import annotations
 
 import os
-import select
 import socket
 import tempfile
 import threading
@@ -21,6 +20,7 @@ from pathlib import Path
 
 from harness.deadline import Deadline
 from harness.errors import DeadlineExpired, LinkLost, TrustBoxError
+from harness.ready import readable
 from harness.target import Stream
 
 _START_SECONDS = 20.0
@@ -81,7 +81,7 @@ class TokenBridge:
 
     def _accept(self) -> None:
         while True:
-            ready, _, _ = select.select([self._listener.fileno(), self._wake_read], [], [])
+            ready = readable([self._listener.fileno(), self._wake_read])
             if self._wake_read in ready:
                 return
             connection, _ = self._listener.accept()
@@ -110,7 +110,7 @@ class TokenBridge:
     def _pump(self, connection: socket.socket, stream: Stream) -> None:
         while True:
             watched = [connection.fileno(), stream.fileno(), self._wake_read]
-            ready, _, _ = select.select(watched, [], [], _LOOK_UP_SECONDS)
+            ready = readable(watched, _LOOK_UP_SECONDS)
             if self._wake_read in ready:
                 return
             if connection.fileno() in ready:

@@ -21,6 +21,7 @@ from provisioning.http_place import HostPlace
 from provisioning.http_tls import FileIdentity, TlsConnector
 from provisioning.http_token_tls import TokenIdentity, TokenTlsConnector
 from provisioning.iotedge_uri import Pkcs11Uri
+from provisioning.trusted_files import roots_in
 
 Trusted = Annotated[
     Path | None,
@@ -102,7 +103,7 @@ class Client:
     @contextmanager
     def connector(self) -> Iterator[Connector]:
         """A connector as the options say; Misuse when they do not go together."""
-        trusted = text_of(self.trusted) if self.trusted else None
+        trusted = roots_in(self.trusted) if self.trusted else None
         if (self.chain is None) != (self.key is None):
             raise Misuse("--chain and --key go together")
         if self.chain is None or self.key is None:

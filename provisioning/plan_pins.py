@@ -15,7 +15,7 @@ from provisioning.pin_change import kept_pins
 from provisioning.pin_sources import DerivedPins, PinCommand, PinSource
 from provisioning.pins import Pins
 from provisioning.plan import Plan
-from provisioning.record_plan import recorded
+from provisioning.record_plan import has_plan, recorded
 from provisioning.station import Station
 
 
@@ -68,7 +68,7 @@ def recorded_source(
     plan that is not the record's, BadInput for what cannot be read.
     """
     there = station.records(serial)
-    if all((there / name).exists() for name in ("record.json", "plan.toml")):
+    if has_plan(there):
         _, plan = recorded(station, serial)
         if plan.token_label == label:
             return planned_source(plan, station, serial, tee_uuid)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from harness.errors import BadInput
 from harness.target import EvidenceLevel
+from provisioning.file_trouble import on_disk
 from provisioning.private_files import write_durably
 
 FORMAT = "trustbox-record-1"
@@ -65,14 +66,17 @@ def render(facts: Facts, level: EvidenceLevel) -> bytes:
         "format": FORMAT,
         "evidence_level": level.value,
         "evidence_level_means": PROVES[level],
-        **{
-            subject: {
-                name: {"how": fact.how.value, "value": fact.value} for name, fact in of.items()
-            }
-            for subject, of in facts.items()
-        },
+        **as_document(facts),
     }
     return json.dumps(document, indent=2, ensure_ascii=True).encode() + b"\n"
+
+
+def as_document(facts: Facts) -> dict[str, object]:
+    """Facts as a record has them, by subject and name."""
+    return {
+        subject: {name: {"how": fact.how.value, "value": fact.value} for name, fact in of.items()}
+        for subject, of in facts.items()
+    }
 
 
 def save(path: Path, facts: Facts, level: EvidenceLevel) -> None:
@@ -82,17 +86,30 @@ def save(path: Path, facts: Facts, level: EvidenceLevel) -> None:
 
 def load(path: Path) -> dict[str, object] | None:
     """An earlier record; None when there is none. Raises BadInput when it is not a record."""
-    if not path.exists():
-        return None
     expected = f"a record of format {FORMAT}; move it away if it cannot be mended"
-    text = path.read_bytes()[:_LARGEST]
+    return read_document(path, FORMAT, expected)
+
+
+def read_document(path: Path, format: str, expected: str) -> dict[str, object] | None:
+    """A JSON object that says that it is of this ``format``; None when there is no file.
+
+    Raises BadInput, which says what was ``expected``, Misuse and DiskFailed.
+    """
+    with on_disk(path, "read"):
+        try:
+            with path.open("rb") as file:
+                text = file.read(_LARGEST + 1)
+        except FileNotFoundError:
+            return None
     try:
+        if len(text) > _LARGEST:
+            raise ValueError(f"more than {_LARGEST} octets")
         found = json.loads(text)
     except (ValueError, RecursionError) as problem:
         raise BadInput(
             where=str(path), key="the file", value=str(problem), expected=expected
         ) from problem
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
+    if not isinstance(found, dict) or found.get("format") != format:
         raise BadInput(where=str(path), key="format", value=found, expected=expected)
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import json
 from collections.abc import Callable
@@ -12,19 +13,20 @@ from cryptography import x509
 
 from harness.deadline import Deadline
 from harness.errors import BadFrame, IntegrityFailure
-from provisioning.certificates import der, pem
+from provisioning.certificates import check_path, der, pem
 from provisioning.challenge import ChallengeServer
-from provisioning.csr import registration_id
+from provisioning.csr import UNREADABLE, registration_id
 from provisioning.dps_answers import parse_assigned
 from provisioning.enrolling import dps_device, judge_of, serving_path
 from provisioning.http_box import box_connector, station_address
 from provisioning.http_client import Http
+from provisioning.issued import numbers_issued
 from provisioning.key_rotation import generations, in_use
 from provisioning.local_services import ServiceFiles, listening_at
-from provisioning.plan import Plan
 from provisioning.record import value
 from provisioning.reprove_keys import keys
 from provisioning.steps_edge import EdgeStep, alone_with_its_label, edge_of, edge_there
+from provisioning.steps_identity import told
 from provisioning.steps_key import known_pins
 from provisioning.steps_tee import AttestStep
 from provisioning.token_state import TokenFlags
@@ -42,13 +44,17 @@ _SPENT = {
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """``look`` says what is so, or raises; ``needs`` are checks without which it makes no sense."""
+    """``look`` says what is so, or raises; ``needs`` are checks without which it makes no sense,
+    ``steps`` those of a run that change what it looks at. ``ours``: it looks at the station.
+    """
 
     name: str
     look: Callable[[Work, Deadline], str]
     needs: tuple[str, ...] = ()
     seconds: float = 120.0
-    wanted: Callable[[Plan], bool] = lambda plan: True
+    wanted: Callable[[Work], bool] = lambda work: True
+    steps: tuple[str, ...] = ()
+    ours: bool = False
 
 
 def identity(work: Work, by: Deadline) -> str:
@@ -56,10 +62,31 @@ def identity(work: Work, by: Deadline) -> str:
     target, facts = work.box.target, work.box.info.look(by=by)
     if facts["serial number"] not in (None, target.serial):
         raise IntegrityFailure(f"the box says that it is {facts['serial number']}")
+    claimed = (work.earlier or {}).get("evidence_level")
+    if claimed != target.evidence_level.value:
+        raise IntegrityFailure(
+            f"the record claims evidence of level {claimed!r}, and this target can give"
+            f" {target.evidence_level.value!r}"
+        )
     found = {s.tee_uuid for s in work.box.keys.tokens(by=by) if s.tee_uuid is not None}
     _same(work, "box", "tee_uuid", ", ".join(sorted(map(str, found))), "the TEE's UUID")
     (work.tee_uuid,) = found
     return f"{target.serial}, TEE UUID {work.tee_uuid}"
+
+
+def is_ours(work: Work) -> bool:
+    """Whether the station's CA vouches for this box, and not somebody else's."""
+    return work.plan.est is None or work.plan.est.ca is None
+
+
+def station(work: Work, by: Deadline) -> str:
+    """The CA that the box is compared with is there and whole: its trouble is not the box's."""
+    ca = work.authority()
+    published = ca.files.crl("issuing")
+    until = published.next_update_utc if published is not None else None
+    over = until is not None and until <= datetime.datetime.now(datetime.UTC)
+    late = f"; its CRL's time ran out on {until:%Y-%m-%d}: trustbox ca renew --crl" if over else ""
+    return f"the CA is {ca.issuing.subject.rfc4514_string()}, and its index is there{late}"
 
 
 def pin_counters(work: Work, by: Deadline) -> str:
@@ -106,10 +133,47 @@ def certificate(work: Work, by: Deadline) -> str:
     kept = work.directory / "device.pem"
     if not kept.exists() or kept.read_bytes() != pem(there[0]):
         raise IntegrityFailure(f"the box's certificate is not the one in {kept}")
-    digest = hashlib.sha256(der(there[0])).hexdigest()
+    leaf = there[0]
+    digest = hashlib.sha256(der(leaf)).hexdigest()
     _same(work, "certificate", "sha256", digest, "the certificate's digest")
+    for name, found in told(leaf).items():
+        _same(work, "certificate", name, found, f"the certificate's {name.replace('_', ' ')}")
+    others = [n for n in numbers_issued(work) if n != f"{leaf.serial_number:x}"]
+    _same(work, "certificate", "superseded", others, "the list of those that it replaces")
     work.chain = there
     return "token, file and record hold the same, byte for byte"
+
+
+def files(work: Work, by: Deadline) -> str:
+    """device.pem, chain.pem and root.pem beside the record: what the line hands on with the box."""
+    leaf, judge = need(work.chain, "the certificate")[0], judge_of(work)
+    (root,), above = _kept(work, "root.pem", 1), _kept(work, "chain.pem")
+    if der(root) != der(judge.root):
+        raise IntegrityFailure(f"{work.directory / 'root.pem'} is another CA's root")
+    if der(above[-1]) != der(root):
+        raise IntegrityFailure(f"{work.directory / 'chain.pem'} does not end in root.pem's root")
+    box = work.box.target.serial
+    key = need(work.key, "the key").public_key
+    try:
+        led = check_path(leaf, key=key, serial=box, above=above[:-1], root=root, idevid=False)
+    except IntegrityFailure as problem:
+        place = work.directory / "chain.pem"
+        raise IntegrityFailure(f"{place} does not hold its issuers: {problem.message}") from problem
+    if len(led) != len(above):
+        raise IntegrityFailure(f"{work.directory / 'chain.pem'} holds certificates of others")
+    return "device.pem, chain.pem and root.pem are the box's, its issuers' and the root"
+
+
+def _kept(work: Work, name: str, most: int = 8) -> tuple[x509.Certificate, ...]:
+    """1 to ``most`` certificates of a file beside the record."""
+    place = work.directory / name
+    try:
+        found = tuple(x509.load_pem_x509_certificates(place.read_bytes()))
+    except (OSError, *UNREADABLE) as problem:
+        raise IntegrityFailure(f"{place} cannot be read: {problem}") from problem
+    if not 1 <= len(found) <= most:
+        raise IntegrityFailure(f"{place} holds {len(found)} certificates, expected 1 to {most}")
+    return found
 
 
 def path(work: Work, by: Deadline) -> str:
@@ -156,11 +220,19 @@ def handshake(work: Work, by: Deadline) -> str:
             answer = http.request("GET", server.path, by=by)
         finally:
             http.close()
-        if answer.status != 200 or json.loads(answer.body) != {"nonce": server.nonce}:
+        if answer.status != 200 or _said(answer.body) != {"nonce": server.nonce}:
             raise BadFrame("the answer that the box was given is not the one that was sent")
         if not server.heard_from(hashlib.sha256(der(chain[0])).hexdigest()):
             raise IntegrityFailure("somebody else's certificate was shown in the handshake")
     return "mutual TLS with the key in the token carried a fresh nonce"
+
+
+def _said(body: bytes) -> object:
+    """What the box relayed, which may be anything."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        raise BadFrame("the answer that the box was given did not come back as JSON") from None
 
 
 def registration(work: Work, by: Deadline) -> str:
@@ -215,24 +287,42 @@ def attestation(work: Work, by: Deadline) -> str:
     return f"{said}; signed by the pinned key, and the PKCS#11 TA is the record's"
 
 
+_CERTIFICATE = ("certificate", "install")
+_KEY = ("token", "key", *_CERTIFICATE)
 CHECKS = (
     Check("identity", identity),
-    Check("pin-counters", pin_counters, ("identity",)),
-    Check("key", key, ("pin-counters",)),
-    Check("key-proof", key_proof, ("key",)),
-    Check("keys", keys, ("key",), seconds=300.0, wanted=lambda plan: bool(plan.keys)),
-    Check("certificate", certificate, ("key",)),
-    Check("path", path, ("certificate",)),
-    Check("handshake", handshake, ("certificate",)),
+    Check("station", station, wanted=is_ours, ours=True),
+    Check("pin-counters", pin_counters, ("identity",), steps=("token",)),
+    Check("key", key, ("pin-counters",), steps=_KEY),
+    Check("key-proof", key_proof, ("key",), steps=_KEY),
+    Check(
+        "keys",
+        keys,
+        ("key",),
+        seconds=300.0,
+        wanted=lambda work: bool(work.plan.keys),
+        steps=("token", "keys"),
+    ),
+    Check("certificate", certificate, ("key",), steps=_CERTIFICATE),
+    Check("files", files, ("station", "certificate"), steps=_CERTIFICATE),
+    Check("path", path, ("station", "certificate"), steps=_CERTIFICATE),
+    Check("handshake", handshake, ("station", "certificate"), steps=_CERTIFICATE),
     Check(
         "registration",
         registration,
         ("certificate",),
-        wanted=lambda plan: plan.dps is not None,
+        wanted=lambda work: work.plan.dps is not None,
+        steps=("register", *_CERTIFICATE),
     ),
-    Check("iotedge", iotedge, ("key",), wanted=lambda plan: plan.edge is not None),
-    Check("enclave", enclave, ("identity",)),
-    Check("attestation", attestation, ("enclave",), seconds=180.0),
+    Check(
+        "iotedge",
+        iotedge,
+        ("key",),
+        wanted=lambda work: work.plan.edge is not None,
+        steps=("iotedge", *_KEY),
+    ),
+    Check("enclave", enclave, ("identity",), steps=("enclave",)),
+    Check("attestation", attestation, ("enclave",), seconds=180.0, steps=("enclave",)),
 )
 
 

@@ -30,6 +30,7 @@ from provisioning.record import load
 from provisioning.station import Station, alone_with
 from provisioning.steps import EffectStep, LookStep, first_run
 from provisioning.trustbox import TrustBox
+from provisioning.unfinished import Changes, load_unfinished
 from provisioning.work import Work
 
 _CA_SECONDS = 60.0
@@ -93,59 +94,86 @@ def provision(
         stack.enter_context(alone_with(directory, target.serial))
         box = stack.enter_context(TrustBox(target, budget=station.pin_budget))
         functional = target.evidence_level is EvidenceLevel.FUNCTIONAL
+        earlier = load(directory / "record.json")
+        before = load_unfinished(directory, earlier)
         work = Work(
             box=box,
             plan=plan,
             station=station,
             directory=directory,
             authority=_once(stack, station, make=functional),
-            earlier=load(directory / "record.json"),
+            earlier=earlier,
         )
         stack.enter_context(work.held)
         place = directory / "journal.jsonl"
         for left in unended(place):
             watcher.noticed(left.told)
         journal = stack.enter_context(Journal(place, work.run))
+        changes = Changes(directory, before, run=work.run, plan=plan)
         for step in steps() if steps else first_run(plan):
             watcher.started(step)
-            reports.append(_do(step, work, journal, watcher))
+            reports.append(_do(step, work, _Noted(journal, changes), watcher))
     return Provisioned(work, tuple(reports), directory)
 
 
-def _do(step: EffectStep | LookStep, work: Work, ledger: Ledger, watcher: Watcher) -> StepReport:
+@dataclass(frozen=True, slots=True)
+class _Noted:
+    """Where a run is noted: for people, and for who compares the box with its record."""
+
+    ledger: Ledger
+    changes: Changes
+
+
+def _do(step: EffectStep | LookStep, work: Work, noted: _Noted, watcher: Watcher) -> StepReport:
     started = time.monotonic()
     try:
-        outcome, said = _outcome(step, work, ledger)
+        outcome, said = _outcome(step, work, noted)
     except BaseException as problem:
-        # Class and sentence: errors carry no secrets. A KeyboardInterrupt is journalled, too.
-        said = f"{type(problem).__name__}: {problem}" if isinstance(problem, TrustBoxError) else ""
-        said = said or type(problem).__name__
+        said = _why(problem)
         ended = Outcome.PARKED if isinstance(problem, PutOff) else Outcome.FAILED
         watcher.ended(StepReport(step.name, ended, said, time.monotonic() - started))
         with _even_so():
-            ledger.end(step.name, ended.value, said)
+            noted.ledger.end(step.name, ended.value, said)
+        with _even_so():
+            noted.changes.stopped(f"{step.name}: {said}", _status(problem))
         raise
     report = StepReport(step.name, outcome, said, time.monotonic() - started)
-    ledger.end(step.name, outcome.value, said)
+    noted.ledger.end(step.name, outcome.value, said)
     watcher.ended(report)
     return report
 
 
-def _outcome(step: EffectStep | LookStep, work: Work, ledger: Ledger) -> tuple[Outcome, str]:
+def _why(problem: BaseException) -> str:
+    """Class and sentence: errors carry no secrets. Ctrl-C is told, too, in words for a screen."""
+    if isinstance(problem, KeyboardInterrupt):
+        return "stopped by Ctrl-C; running it again goes on from here"
+    name = type(problem).__name__
+    return f"{name}: {problem}" if isinstance(problem, TrustBoxError) else name
+
+
+def _status(problem: BaseException) -> int:
+    return problem.exit_status if isinstance(problem, TrustBoxError) else 0
+
+
+def _outcome(step: EffectStep | LookStep, work: Work, noted: _Noted) -> tuple[Outcome, str]:
     by = Deadline.after(step.seconds)
     if isinstance(step, LookStep):
         return Outcome.CHECKED, step.look(work, by)
     already = step.probe(work, by)
     if already is not None:
+        noted.changes.found(step.name, work.facts)
         return Outcome.ALREADY, already
     if getattr(step, "lasting", False) and not work.box.target.lasting:
         raise Misuse(
             f"{step.name} cannot be undone, and nobody permitted it for {work.box.target.serial}",
             hint=f"If it is meant: --lasting {work.box.target.serial}",
         )
-    ledger.begin(step.name, step.doing)
+    noted.ledger.begin(step.name, step.doing)
+    noted.changes.begins(step.name, work.facts)
     step.act(work, by)
-    return Outcome.DONE, step.confirm(work, by)
+    said = step.confirm(work, by)
+    noted.changes.did(step.name, work.facts)
+    return Outcome.DONE, said
 
 
 @contextmanager

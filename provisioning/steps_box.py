@@ -14,6 +14,7 @@ from provisioning import info
 from provisioning.journal import now
 from provisioning.private_files import write_durably
 from provisioning.record import Fact, How, asserted, intended, observed, render, save, value
+from provisioning.unfinished import forget_unfinished
 from provisioning.work import Work, need
 
 
@@ -86,18 +87,21 @@ class RecordStep:
             version=observed(metadata.version("trustbox-harness")),
             run=observed(work.run),
             finished=observed(now()),
+            plan=intended(work.plan.text.decode()),
             plan_sha256=intended(hashlib.sha256(work.plan.text).hexdigest()),
+            plan_sha256_before=intended(value(work.earlier, "tool", "plan_sha256")),
             plan_beside=intended(str(work.plan.beside.absolute())),
         )
-        # The plan itself, so that the box can be verified later without anybody finding it.
-        write_durably(work.directory / "plan.toml", work.plan.text, mode=0o644)
         path, level = work.directory / "record.json", work.box.target.evidence_level
         if work.earlier is not None:
             before = value(work.earlier, "box", "tee_uuid")
             if before != str(need(work.tee_uuid, "the TEE UUID")):
                 kept = work.directory / f"record-{before}.json"
                 write_durably(kept, path.read_bytes(), mode=0o644)
+        # One file, plan and all, so that a cut leaves the old record or the new one.
         save(path, work.facts, level)
+        write_durably(work.directory / "plan.toml", work.plan.text, mode=0o644)
+        forget_unfinished(work.directory)
         return f"{len(render(work.facts, level))} octets in {path}"
 
 

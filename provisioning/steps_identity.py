@@ -136,12 +136,8 @@ class CertificateStep:
         seen = numbers_issued(work)
         work.note(
             "certificate",
-            subject=observed(leaf.subject.rfc4514_string()),
             hardware_serial=observed(hardware_serial(leaf) if judge.idevid else None),
-            issuer=observed(leaf.issuer.rfc4514_string()),
-            serial=observed(f"{leaf.serial_number:x}"),
-            not_before=observed(leaf.not_valid_before_utc.isoformat()),
-            not_after=observed(until.isoformat()),
+            **{name: observed(found) for name, found in told(leaf).items()},
             sha256=observed(hashlib.sha256(der(leaf)).hexdigest()),
             path_verified=observed(True),
             files=observed(["device.pem", "chain.pem", "root.pem"]),
@@ -151,6 +147,17 @@ class CertificateStep:
         )
         end = "without end" if until == NO_END else f"valid to {until:%Y-%m-%d}"
         return f"for {work.box.target.serial}, {end},"
+
+
+def told(leaf: x509.Certificate) -> dict[str, str]:
+    """What a record says of a certificate in words, all of which its octets say."""
+    return {
+        "subject": leaf.subject.rfc4514_string(),
+        "issuer": leaf.issuer.rfc4514_string(),
+        "serial": f"{leaf.serial_number:x}",
+        "not_before": leaf.not_valid_before_utc.isoformat(),
+        "not_after": leaf.not_valid_after_utc.isoformat(),
+    }
 
 
 class InstallStep:

@@ -73,6 +73,10 @@ class Progress(Watcher):
     def ready(self, serial: str) -> None:
         self._terminal.print(f"{serial} is on ({time.monotonic() - self._began:.1f} s)")
 
+    def noticed(self, said: str) -> None:
+        self._terminal.print("[yellow]note[/]    ", end="")
+        self._terminal.print(printable_lines(said), markup=False, soft_wrap=True)
+
     def started(self, step: EffectStep | LookStep) -> None:
         self._status.update(step.doing)
 

@@ -50,8 +50,10 @@ def verify(
     token, file and record, leads to the root and is not revoked; the box makes a TLS handshake
     with the key in its token; the plan's other keys are those of the record; the provisioning
     service says assigned; the TEE is measured anew, signed by the pinned key, and so is which
-    PKCS#11 TA keeps the keys; no PIN was tried wrongly. Exit status: 0 all of it is so, 7
-    something is not, else that of what kept a check from being made (3, 4).
+    PKCS#11 TA keeps the keys; no PIN was tried wrongly; device.pem, chain.pem and root.pem beside
+    the record are the box's, its issuers' and the root. Exit status: 0 all of it is so, 7
+    something is not, else that of what kept a check from being made (3, 4, 8 this machine). 2: a
+    run did not come to its end, and the record is behind the box: run trustbox provision again.
     """
     station = Station(state.absolute()) if state else Station.default()
     records = out.absolute() if out else None

@@ -51,7 +51,8 @@ pytestmark = [
 ]
 EFFECTS = {"token", "key", "certificate", "install", "enclave", "register", "iotedge"}
 ALL = (
-    *("identity", "pin-counters", "key", "key-proof", "certificate", "path", "handshake"),
+    *("identity", "station", "pin-counters", "key", "key-proof"),
+    *("certificate", "files", "path", "handshake"),
     *("registration", "iotedge", "enclave", "attestation"),
 )
 

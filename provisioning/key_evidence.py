@@ -1,8 +1,8 @@
 """What is known about a key, and how: asserted by its token, or observed by us.
 
 Attributes are self-asserted: any PKCS#11 module can claim them (device-facts 7(a)). They count
-together with what was observed: that the value is withheld and the attributes cannot be loosened,
-that the key answers a fresh challenge, and which module, on which TEE, said so.
+together with what was observed: that the value is withheld, that a key made like it cannot be
+loosened, that the key answers a fresh challenge, and which module, on which TEE, said so.
 """
 
 from __future__ import annotations
@@ -35,6 +35,10 @@ CHECKED = hashlib.sha256(b"trustbox key check value").digest()
 """What a secret key encrypts (the first 16 octets, of which no protocol makes a block) or MACs to
 be known again. CKA_CHECK_VALUE would be three octets, which another key can have, and OP-TEE has
 none; an encrypted block of zeros is GHASH's key."""
+LOOSENING = "setting CKA_EXTRACTABLE of a key made like it"
+"""Of a session key (CKA_TOKEN false) that is thrown away then: looking changes nothing, and on a
+token that lets it be set, the key that is looked at must not become extractable by that."""
+_NO_TWIN = "no such session key could be made"
 _FORGING_REFUSED = _LOOSENING_REFUSED | {
     "CKR_ATTRIBUTE_TYPE_INVALID",
     "CKR_ATTRIBUTE_VALUE_INVALID",
@@ -148,7 +152,10 @@ def examine(
     by: Deadline,
     challenge: Callable[[], bytes] = lambda: secrets.token_bytes(32),
 ) -> KeyEvidence:
-    """Ask the token, try what must be refused, and have a fresh challenge answered."""
+    """Ask the token, try what must be refused, and have a fresh challenge answered.
+
+    Nothing that the token keeps is changed: what writes is tried on session keys.
+    """
     kind = "private" if isinstance(key, KeyPair) else "secret"
     asserted = dict(token.attributes(key.id, ASKED, kind=kind, by=by))
     probes = _probes(token, key, kind, by)
@@ -210,7 +217,7 @@ def _probes(token: Token, key: KeyPair | SecretKey, kind: str, by: Deadline) -> 
     wrapping = wrapped.ckr or f"{wrapped.octets} octets of wrapped key"
     if not wrapped.mechanism:
         wrapping = "not tried: no mechanism for it reaches us"
-    loosened = token.refuses_to_set(id, "EXTRACTABLE", kind=kind, by=by)
+    loosened = token.loosen_probe(kind, id, key.profile.template, by=by)
     forged = token.forge_local(by=by)
     return (
         Probe(f"reading CKA_{secret}", told, withheld, given=not isinstance(value, str)),
@@ -222,10 +229,10 @@ def _probes(token: Token, key: KeyPair | SecretKey, kind: str, by: Deadline) -> 
             ran=bool(wrapped.mechanism),
         ),
         Probe(
-            "setting CKA_EXTRACTABLE",
-            loosened or "CKR_OK",
-            refused=loosened in _LOOSENING_REFUSED,
-            given=not loosened,
+            LOOSENING,
+            f"{_NO_TWIN} ({loosened.made})" if loosened.made else loosened.ckr or "CKR_OK",
+            refused=not loosened.made and loosened.ckr in _LOOSENING_REFUSED,
+            given=not loosened.made and not loosened.ckr,
         ),
         Probe(
             "importing a key that claims CKA_LOCAL",

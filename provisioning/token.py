@@ -6,13 +6,13 @@ is asks ``keys`` (the box) or ``authority`` (the factory).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from cryptography.hazmat.primitives.asymmetric import utils
 
 from harness.deadline import Deadline
-from harness.errors import BadFrame, DeviceRefused, TokenRefused
+from harness.errors import BadFrame, DeviceRefused
 from provisioning.pin_budget import PinBudget
 from provisioning.token_pins import TokenPins
 from provisioning.token_public import KeyPair as KeyPair
@@ -21,9 +21,10 @@ from provisioning.token_public import verifies as verifies
 from provisioning.token_secrets import Caller, SecretsAndData
 from provisioning.token_state import TokenState
 from provisioning.token_template import TEMPLATES, KeyTemplate
+from provisioning.token_tried import Probes
 
 
-class Token(TokenPins, SecretsAndData):
+class Token(TokenPins, SecretsAndData, Probes):
     """A PKCS#11 module behind a worker. Every verb raises TokenRefused, DeadlineExpired, LinkLost.
 
     ``login`` lasts until ``logout``, ``close`` or a link error.
@@ -123,16 +124,6 @@ class Token(TokenPins, SecretsAndData):
             raise BadFrame("the token's key attributes cannot be read")
         return {n: v["ckr"] if isinstance(v, dict) and "ckr" in v else v for n, v in found.items()}
 
-    def refuses_to_set(self, id: bytes, name: str, *, kind: str = "private", by: Deadline) -> str:
-        """Try to set a private (or secret) key's attribute to true; the refusal's CKR, "" if
-        it worked.
-        """
-        return self._refusal(
-            lambda: self._caller.call(
-                "set_true", doing=f"setting {name}", by=by, kind=kind, id=id, name=name
-            )
-        )
-
     def certificates(self, id: bytes, *, by: Deadline) -> tuple[bytes, ...]:
         """DER of every certificate object of this CKA_ID."""
         found = (
@@ -160,11 +151,3 @@ class Token(TokenPins, SecretsAndData):
     def _halves(self, id: bytes, by: Deadline) -> tuple[list[dict[str, object]], ...]:
         found = self._listed(id, by)
         return tuple([e for e in found if e["kind"] == kind] for kind in ("public", "private"))
-
-    @staticmethod
-    def _refusal(attempt: Callable[[], object]) -> str:
-        try:
-            attempt()
-        except TokenRefused as refusal:
-            return refusal.ckr
-        return ""

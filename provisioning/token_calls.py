@@ -11,13 +11,13 @@ from contextlib import suppress
 from typing import Any
 
 import pkcs11
-from asn1crypto.core import PrintableString
-from pkcs11 import MGF, Attribute, CertificateType, KeyType, Mechanism, MechanismFlag, ObjectClass
-from pkcs11.util.ec import encode_named_curve_parameters
+from pkcs11 import MGF, Attribute, CertificateType, KeyType, Mechanism, ObjectClass
 
 from provisioning.token_ckr import RefusedCall, ckr_name
 from provisioning.token_init import init_token
-from provisioning.token_objects import ObjectCalls, able, named_template
+from provisioning.token_make import make_pair, named_template
+from provisioning.token_objects import ObjectCalls, able
+from provisioning.token_probes import ProbeCalls
 from provisioning.token_protocol import Malformed
 
 _KINDS = {
@@ -62,13 +62,13 @@ class TokenCalls:
             "objects": self.objects,
             "generate": self.generate,
             "attributes": self.attributes,
-            "set_true": self.set_true,
             "sign": self.sign,
             "store_certificate": self.store_certificate,
             "destroy": self.destroy,
             "mechanisms": self.mechanisms,
             "set_pin": self.set_pin,
             **ObjectCalls(self._open_session, self._objects, self._one).verbs(),
+            **ProbeCalls(self._open_session, self._one).verbs(),
         }
 
     def slots(self) -> list[dict[str, object]]:
@@ -160,24 +160,9 @@ class TokenCalls:
         bits: int = 0,
     ) -> None:
         """A pair made in the token; ``template`` is of its private half."""
-        session, arguments = self._open_session(), list[object]()
-        if kind == "rsa":
-            maker, arguments = session, [KeyType.RSA, bits]
-        elif kind == "ed25519":
-            named = {Attribute.EC_PARAMS: PrintableString(curve).dump()}  # PKCS#11 v3.0, 2.3.5
-            maker = session.create_domain_parameters(KeyType.EC_EDWARDS, named, local=True)
-        else:
-            named = {Attribute.EC_PARAMS: encode_named_curve_parameters(curve)}
-            maker = session.create_domain_parameters(KeyType.EC, named, local=True)
-        maker.generate_keypair(
-            *arguments,
-            id=id,
-            label=label,
-            store=True,
-            capabilities=MechanismFlag.SIGN | MechanismFlag.VERIFY,
-            public_template={Attribute.MODIFIABLE: False},
-            private_template=named_template(template),
-        )
+        named = {"id": id, "label": label, "store": True}
+        private = named_template(template)
+        make_pair(self._open_session(), private, kind=kind, curve=curve, bits=bits, **named)
 
     def attributes(self, kind: str, id: bytes, names: list[str]) -> dict[str, object]:
         """Each attribute's value, or ``{"ckr": why not}``."""
@@ -191,10 +176,6 @@ class TokenCalls:
                 # A number without a name, such as CK_UNAVAILABLE_INFORMATION: no mechanism.
                 found[name] = None
         return found
-
-    def set_true(self, kind: str, id: bytes, name: str) -> None:
-        """Try to change an attribute: the probe for what must be refused."""
-        self._one(kind, id)[Attribute[name]] = True
 
     def sign(self, id: bytes, digest: bytes, mechanism: str = "ecdsa") -> bytes:
         """ECDSA gives r || s. Hashed by the caller, as p11-kit 0.24 passes no CKM_ECDSA_SHA256."""

@@ -1,32 +1,22 @@
-"""More verbs of the token worker: secret keys, keys from outside, data objects, and probes.
+"""More verbs of the token worker: secret keys, keys from outside, and data objects.
 
-Runs inside the worker process. A probe never brings a key out of the worker: what the module gave
-by mistake is counted and dropped here.
+Runs inside the worker process.
 """
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import pkcs11
-from cryptography.hazmat.primitives.asymmetric import rsa
-from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass
-from pkcs11.constants import DEFAULT
+from pkcs11 import Attribute, KeyType, Mechanism, ObjectClass
 from pkcs11.util.ec import encode_named_curve_parameters
 
-from provisioning.token_ckr import RefusedCall, ckr_name
-from provisioning.token_protocol import Malformed
+from provisioning.token_ckr import RefusedCall
+from provisioning.token_make import make_secret, named_template
 
 APPLICATION = "trustbox"
 """CKA_APPLICATION of every data object that is ours."""
-
-_BLOCK = 16
-_SECRETS = {
-    "aes": (KeyType.AES, MechanismFlag.ENCRYPT | MechanismFlag.DECRYPT),
-    "hmac": (KeyType.GENERIC_SECRET, MechanismFlag.SIGN | MechanismFlag.VERIFY),
-}
 
 
 class ObjectCalls:
@@ -47,8 +37,6 @@ class ObjectCalls:
             "encrypt": self.encrypt,
             "round_trip": self.round_trip,
             "import_ec": self.import_ec,
-            "wrap_probe": self.wrap_probe,
-            "forge_local": self.forge_local,
             "store_data": self.store_data,
             "data": self.data,
             "data_listed": self.data_listed,
@@ -59,16 +47,8 @@ class ObjectCalls:
         self, id: bytes, label: str, kind: str, bits: int, template: dict[str, bool]
     ) -> None:  # fmt: skip
         """A key made in the token: for AES, or for HMAC."""
-        key_type, usage = _SECRETS[kind]
-        self._session().generate_key(
-            key_type,
-            bits,
-            id=id,
-            label=label,
-            store=True,
-            capabilities=usage,
-            template=named_template(template),
-        )
+        named = named_template(template)
+        make_secret(self._session(), named, kind=kind, bits=bits, id=id, label=label, store=True)
 
     def mac(self, id: bytes, data: bytes) -> bytes:
         """HMAC-SHA-256 of data with a secret key."""
@@ -114,43 +94,6 @@ class ObjectCalls:
                 **({Attribute[name]: wanted for name, wanted in template.items()}),
             }
         )
-
-    def wrap_probe(self, kind: str, id: bytes) -> dict[str, object]:
-        """Try to take the key out, wrapped under a key of ours (C_WrapKey).
-
-        ``mechanism``: with what it was tried, "" when the module has nothing to wrap with;
-        ``ckr``: the refusal, "" when it gave ``octets`` of wrapped key.
-        """
-        wanted, session = self._one(kind, id), self._session()
-        able = session.token.slot.get_mechanisms()
-        answer: dict[str, object] = {"mechanism": "", "ckr": "", "octets": 0}
-        for mechanism, make in _WRAPPING:
-            if mechanism not in able:
-                continue
-            answer = _wrapped(make(session), wanted, mechanism)
-            if answer["ckr"] not in _CANNOT_WRAP:  # flags do not tell: some modules lie
-                break
-        return answer
-
-    def forge_local(self) -> str:
-        """Try to bring in a key that claims to have been made here; the refusal, "" if it worked.
-
-        A session object, so that nothing stays if a module believes it.
-        """
-        try:
-            made = self._session().create_object(
-                {
-                    Attribute.CLASS: ObjectClass.SECRET_KEY,
-                    Attribute.KEY_TYPE: KeyType.GENERIC_SECRET,
-                    Attribute.TOKEN: False,
-                    Attribute.LOCAL: True,
-                    Attribute.VALUE: secrets.token_bytes(32),
-                }
-            )
-        except pkcs11.PKCS11Error as problem:
-            return ckr_name(problem)
-        made.destroy()
-        return ""
 
     def store_data(self, label: str, value: bytes) -> None:
         """Replace our data object of that label; private, so that it shows to its user only."""
@@ -204,68 +147,3 @@ def able(key: Any, verb: str) -> Any:
     if found is None:
         raise RefusedCall(0x068)  # CKR_KEY_FUNCTION_NOT_PERMITTED, which the token would say
     return found
-
-
-def named_template(template: Mapping[str, bool]) -> dict[Attribute, object]:
-    """By attribute. SENSITIVE is left out unless it is named: python-pkcs11 would add it."""
-    try:
-        named = {Attribute[name]: wanted for name, wanted in template.items()}
-    except KeyError:
-        raise Malformed("no such attribute in a template") from None
-    return {Attribute.SENSITIVE: DEFAULT, Attribute.PRIVATE: DEFAULT, **named}
-
-
-def _our_aes(session: Any) -> Any:
-    return session.create_object(
-        {
-            Attribute.CLASS: ObjectClass.SECRET_KEY,
-            Attribute.KEY_TYPE: KeyType.AES,
-            Attribute.TOKEN: False,
-            Attribute.WRAP: True,
-            Attribute.VALUE: secrets.token_bytes(2 * _BLOCK),
-        }
-    )
-
-
-def _our_rsa(session: Any) -> Any:
-    """The public half of a pair whose other half nobody keeps."""
-    numbers = rsa.generate_private_key(65537, 2048).public_key().public_numbers()
-    return session.create_object(
-        {
-            Attribute.CLASS: ObjectClass.PUBLIC_KEY,
-            Attribute.KEY_TYPE: KeyType.RSA,
-            Attribute.TOKEN: False,
-            Attribute.WRAP: True,
-            Attribute.MODULUS: numbers.n.to_bytes(256, "big"),
-            Attribute.PUBLIC_EXPONENT: numbers.e.to_bytes(3, "big"),
-        }
-    )
-
-
-def _wrapped(under: Any, wanted: Any, mechanism: Mechanism) -> dict[str, object]:
-    try:
-        given = under.wrap_key(wanted, mechanism=mechanism)
-    except pkcs11.PKCS11Error as problem:
-        return {"mechanism": f"CKM_{mechanism.name}", "ckr": ckr_name(problem), "octets": 0}
-    finally:
-        under.destroy()
-    return {"mechanism": f"CKM_{mechanism.name}", "ckr": "", "octets": len(given)}
-
-
-_WRAPPING: tuple[tuple[Mechanism, Callable[[Any], Any]], ...] = (
-    (Mechanism.AES_KEY_WRAP_PAD, _our_aes),
-    (Mechanism.AES_KEY_WRAP, _our_aes),
-    (Mechanism.AES_ECB, _our_aes),
-    (Mechanism.RSA_PKCS, _our_rsa),
-)
-"""What to wrap with, in order; all without parameters, which p11-kit 0.24 would not carry."""
-
-_CANNOT_WRAP = frozenset(
-    {
-        "CKR_FUNCTION_NOT_SUPPORTED",
-        "CKR_MECHANISM_INVALID",
-        "CKR_MECHANISM_PARAM_INVALID",
-        "CKR_WRAPPING_KEY_TYPE_INCONSISTENT",
-    }
-)
-"""About the mechanism, not about the key."""

@@ -1,4 +1,4 @@
-"""What a token holds besides pairs: secret keys and data objects; and what it must refuse.
+"""What a token holds besides pairs: secret keys and data objects.
 
 A part of ``Token``, in a file of its own for its length.
 """
@@ -35,6 +35,11 @@ class SecretProfile(Enum):
     def bits(self) -> int:
         return int(self.value.partition("-")[2])
 
+    @property
+    def template(self) -> Mapping[str, object]:
+        """What the token worker is told to make one."""
+        return {"kind": self.kind, "bits": self.bits}
+
 
 @dataclass(frozen=True, slots=True)
 class SecretKey:
@@ -45,17 +50,6 @@ class SecretKey:
     profile: SecretProfile
     template: str | None = field(default=None, compare=False)
     """The template that it was made with just now; None for one that was found."""
-
-
-@dataclass(frozen=True, slots=True)
-class WrapAnswer:
-    """What C_WrapKey said: ``mechanism`` "" where the module has nothing to wrap with, ``ckr`` ""
-    where it gave ``octets`` of wrapped key (which are not kept).
-    """
-
-    mechanism: str
-    ckr: str
-    octets: int
 
 
 class Caller(Protocol):
@@ -158,18 +152,6 @@ class SecretsAndData:
             point=bytes([4, len(point)]) + point,  # DER: OCTET STRING (PKCS#11 v2.40, 2.3.3)
             template=dict(template.attributes),
         )  # fmt: skip
-
-    def wrap_probe(self, kind: str, id: bytes, *, by: Deadline) -> WrapAnswer:
-        """Try to take a key out with C_WrapKey. What it gave is thrown away where it came out."""
-        match self._caller.call("wrap_probe", doing="trying C_WrapKey", by=by, kind=kind, id=id):
-            case {"mechanism": str(mechanism), "ckr": str(ckr), "octets": int(octets)}:
-                return WrapAnswer(mechanism, ckr, octets)
-        raise BadFrame("the answer to C_WrapKey cannot be read")
-
-    def forge_local(self, *, by: Deadline) -> str:
-        """Try to import a key that claims LOCAL; the refusal's CKR, "" if the token believed it."""
-        found = self._caller.call("forge_local", doing="importing a false key", by=by)
-        return found if isinstance(found, str) else "CKR_GENERAL_ERROR"
 
     def mechanisms(self, slot: int, *, by: Deadline) -> frozenset[int]:
         """CKM numbers, as far as the way to the token carries them (p11-kit 0.24: few)."""

@@ -55,7 +55,7 @@ def test_evidence_of_a_good_key_tells_asserted_and_observed_apart(
     assert {probe.tried.partition(" with ")[0]: probe.answer for probe in evidence.probes} == {
         "reading CKA_VALUE": "CKR_ATTRIBUTE_SENSITIVE",
         "C_WrapKey": "CKR_KEY_UNEXTRACTABLE",
-        "setting CKA_EXTRACTABLE": "CKR_ACTION_PROHIBITED",
+        "setting CKA_EXTRACTABLE of a key made like it": "CKR_ACTION_PROHIBITED",
         "importing a key that claims CKA_LOCAL": evidence.probes[3].answer,
     }
     assert all(probe.refused and probe.ran for probe in evidence.probes)

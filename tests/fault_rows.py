@@ -27,7 +27,8 @@ def cut_at(step: str) -> pytest.MarkDecorator:
     return pytest.mark.fault(
         "Run",
         f"the power or the run ends in the step {step}",
-        comes="LinkLost or BoxDied, status 4 or 8; what was made is there, and no record",
+        comes="what was made is there, and nothing half; the command, where it lives on, ends with"
+        " LinkLost or BoxDied, status 4 or 8, or after Ctrl-C with 130",
         then="run again: it goes on, makes nothing a second time, and completes",
         case=f"F-40-{step}",
     )

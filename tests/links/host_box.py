@@ -11,12 +11,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Never
+from typing import Never, Protocol
 from uuid import UUID
 
 from harness.capability import Capability
 from harness.deadline import Deadline
 from harness.history import History
+from harness.holding import Endpoint
 from harness.ssh import SshShell
 from harness.target import Console, Layout, Stream, Target, World
 from harness.vitals import Vitals
@@ -32,11 +33,16 @@ from provisioning.steps_identity import CertificateStep, InstallStep
 from provisioning.steps_key import KeyStep, TokenStep
 from provisioning.work import Work
 from tests.links.peers import pkcs11_provider
-from tests.links.sshd import LocalSshd
 
 SERIAL = "TB-HOST-0001"
 DEVICE = SERIAL.lower()
 USER_PIN = "planted-user-pin-51884420"
+
+
+class Listening(Protocol):
+    """An SSH server of this host."""
+
+    def endpoint(self) -> Endpoint: ...
 
 
 class NoRig:
@@ -148,9 +154,10 @@ def recorded(station: Station, about: str, name: str) -> object:
 
 
 @contextmanager
-def host_box(sshd: LocalSshd, place: Path) -> Iterator[HostBox]:
+def host_box(sshd: Listening, place: Path) -> Iterator[HostBox]:
+    """``place`` is its file system; one that was there before is taken as it is."""
     for name in ("tokens", "run"):
-        (place / name).mkdir()
+        (place / name).mkdir(exist_ok=True)
     (place / "softhsm2.conf").write_text(f"directories.tokendir = {place / 'tokens'}\n")
     pins = place / "pins.toml"
     pins.touch(mode=0o600)

@@ -75,7 +75,7 @@ def forget_wrong_pins(spec: str, state: Path, *, by: Deadline) -> TokenState:
         found = _meant(token, uri, by)
     finally:
         token.close()
-    _budget(spec, state).forget(found, "user")
+    pin_budget(spec, state).forget(found, "user")
     return found
 
 
@@ -104,7 +104,7 @@ def _named(spec: str, state: Path | None, ask: PinAsker, by: Deadline) -> Token:
         _module_of(uri),
         lambda token, by: _meant(token, uri, by),
         pin,
-        budget=None if state is None else _budget(spec, state),
+        budget=None if state is None else pin_budget(spec, state),
     )
     return session.open(by=by)
 
@@ -133,7 +133,8 @@ def _meant(token: Token, uri: TokenUri, by: Deadline) -> TokenState:
     return found[0]
 
 
-def _budget(spec: str, state: Path) -> PinBudget:
+def pin_budget(spec: str, state: Path) -> PinBudget:
+    """The counts of wrong PINs of the station in ``state``, for the token that the URI names."""
     again = f"trustbox keys pin forget-failures --hsm {shlex.quote(spec)}"
     return PinBudget(state / "pins" / "budget", again=again)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from cryptography import x509
 
@@ -146,6 +147,7 @@ def _as_the_box(
         key_id=need(work.key, "the key").id,
         chain=chain,
         pin=lambda: pins.user,
+        check=partial(work.box.keys.login, work.plan.token_label),
         trusted=trusted,
         by=by,
     ) as connector:

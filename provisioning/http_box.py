@@ -14,7 +14,7 @@ from harness.secret import Secret
 from harness.target import Target
 from provisioning.certificates import pem
 from provisioning.http_place import BoxPlace
-from provisioning.http_token_tls import TokenIdentity, TokenTlsConnector
+from provisioning.http_token_tls import PinCheck, TokenIdentity, TokenTlsConnector
 from provisioning.iotedge_uri import Pkcs11Uri
 
 
@@ -26,6 +26,7 @@ def box_connector(
     key_id: bytes,
     chain: tuple[x509.Certificate, ...],
     pin: Callable[[], Secret],
+    check: PinCheck,
     trusted: str | None,
     via: str = "",
     by: Deadline,
@@ -33,6 +34,7 @@ def box_connector(
     """For ``DpsDevice`` or ``EstClient``: requests leave the box itself, over its network.
 
     ``label`` and ``key_id`` name the token and the key in it (CKA_ID), ``chain`` is leaf first.
+    ``check`` has the PIN taken by the box's token, counted, before the box's OpenSSL gets it.
     The box needs openssl and pkcs11-provider. Nothing stays on it. Raises MissingCapability where
     there is no SSH, and what the shell raises.
     """
@@ -43,6 +45,7 @@ def box_connector(
             key=Pkcs11Uri(token=label, id=key_id, type="private"),
             module=target.layout.pkcs11_module,
             pin=pin,
+            check=check,
             provider=target.layout.pkcs11_provider,
         )
         yield TokenTlsConnector(place, identity, trusted, via=via)

@@ -13,10 +13,12 @@ it is on no command line, in no environment and in no file.
 
 from __future__ import annotations
 
+import hmac
 import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from harness.deadline import Deadline
 from harness.errors import (
@@ -69,18 +71,27 @@ activate = 1
 """
 
 
+class PinCheck(Protocol):
+    """Gives the token the PIN by a session that looks at its flags and counts wrong ones."""
+
+    def __call__(self, pin: Secret, *, by: Deadline) -> object:
+        """Raises TokenRefused when the PIN is wrong, or must not be tried."""
+
+
 @dataclass(frozen=True, slots=True)
 class TokenIdentity:
     """A certificate with its issuers (PEM, leaf first), and where its key is.
 
     ``module`` and ``provider`` (pkcs11.so; "": where OpenSSL looks by itself) are paths of the
-    place where the handshake is made. ``pin`` is asked for at each handshake.
+    place where the handshake is made. ``pin`` is asked for at each handshake; OpenSSL gets it only
+    after ``check`` had it taken by the token.
     """
 
     chain: str
     key: Pkcs11Uri
     module: str
     pin: Callable[[], Secret]
+    check: PinCheck
     provider: str = ""
 
 
@@ -89,7 +100,7 @@ class TokenTlsConnector:
 
     ``connect`` returns when OpenSSL was started; nothing of a request is sent before the server
     proved who it is, and what the handshake ended in is raised by the first ``receive``. A wrong
-    PIN costs one try and is DeviceRefused; it is never repeated here.
+    PIN costs one try, which the station counts, and is TokenRefused before OpenSSL is started.
 
     ``via``: ``host:port`` to connect to instead, for a box that reaches the service through a
     tunnel; the server still has to prove the name that was asked for.
@@ -107,11 +118,15 @@ class TokenTlsConnector:
         self._via = via
         self._files: dict[str, str] = {}
         self._connections = 0
+        self._checked: Secret | None = None
 
     def connect(self, host: str, port: int, *, by: Deadline) -> TokenTlsConnection:
         pin = self._identity.pin().reveal()
         if not pin or b"\n" in pin or b"\0" in pin:
             raise Misuse("a PIN with a line feed or a NUL in it cannot be given to OpenSSL")
+        if self._checked is None or not hmac.compare_digest(self._checked.reveal(), pin):
+            self._identity.check(Secret(pin), by=by)
+            self._checked = Secret(pin)
         files = self._written(by)
         self._connections += 1
         said = f"said-{self._connections}"
@@ -212,7 +227,8 @@ def judged_ending(what: str, text: str) -> TrustBoxError | None:
     if re.search(r"Could not (?:read|find|open)|unable to load|Error loading", text):
         return DeviceRefused(
             f"OpenSSL could not use the key in the token: {reason}",
-            hint="A wrong PIN says so too, and has used up one try: check it before another.",
+            hint="Its PIN was taken just before. Is there such a key in the token, and does its"
+            " module load where the handshake is made (--provider)?",
         )
     if re.search(r"connect:errno|BIO_lookup|BIO_connect|Connection refused", text):
         return Unreachable(f"{what} cannot be reached: {reason}")

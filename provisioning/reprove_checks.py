@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 from cryptography import x509
@@ -210,6 +211,7 @@ def handshake(work: Work, by: Deadline) -> str:
             key_id=need(work.key, "the key").id,
             chain=chain,
             pin=lambda: pins.user,
+            check=partial(work.box.keys.login, work.plan.token_label),
             trusted=files.trusted,
             by=by,
         ) as connector,

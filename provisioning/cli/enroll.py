@@ -20,6 +20,7 @@ from provisioning.cli.enroll_options import (
     PinFile,
     Provider,
     Seconds,
+    State,
     Trusted,
     request_of,
     secret_from,
@@ -76,6 +77,7 @@ def enroll(
     module: Module = None,
     provider: Provider = None,
     pin_file: PinFile = None,
+    state: State = None,
     user: User = None,
     password_file: PasswordFile = None,
     label: Label = "",
@@ -95,7 +97,7 @@ def enroll(
     The client shows who it is by --user, or by a certificate (--chain and --key), whose key may
     be in a token: --key 'pkcs11:token=line;object=ra' --module …/libsofthsm2.so --pin-file pin.
     """
-    mine = Client(trusted, chain, key, module, provider, pin_file)
+    mine = Client(trusted, chain, key, module, provider, pin_file, state)
     by = Deadline.after(timeout)
     login = _login(user, password_file)
     with (
@@ -120,6 +122,7 @@ def reenroll(
     module: Module = None,
     provider: Provider = None,
     pin_file: PinFile = None,
+    state: State = None,
     label: Label = "",
     out: Out = None,
     parked: ParkedFile = None,
@@ -135,7 +138,7 @@ def reenroll(
 
     Status 9: the server put it off; run the same again later.
     """
-    mine = Client(trusted, chain, key, module, provider, pin_file)
+    mine = Client(trusted, chain, key, module, provider, pin_file, state)
     by = Deadline.after(timeout)
     if chain is None:
         raise Misuse("--chain is missing")

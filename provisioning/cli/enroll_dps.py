@@ -20,6 +20,7 @@ from provisioning.cli.enroll_options import (
     PinFile,
     Provider,
     Seconds,
+    State,
     Trusted,
     secret_from,
 )
@@ -124,6 +125,7 @@ def dps_register(
     module: Module = None,
     provider: Provider = None,
     pin_file: PinFile = None,
+    state: State = None,
     trusted: Trusted = None,
     endpoint: Annotated[str, typer.Option(help="The service's address.")] = GLOBAL_ENDPOINT,
     api_version: Annotated[str, typer.Option(help="Version of the REST API.")] = API_VERSION,
@@ -132,7 +134,7 @@ def dps_register(
     as_json: AsJson = False,
 ) -> None:
     """Register a device with its certificate, and wait for the hub that it is assigned to."""
-    mine = Client(trusted, chain, key, module, provider, pin_file)
+    mine = Client(trusted, chain, key, module, provider, pin_file, state)
     with mine.connector() as connector:
         device = DpsDevice(
             id_scope, registration_id, connector, endpoint=endpoint, api_version=api_version

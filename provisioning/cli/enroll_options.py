@@ -21,6 +21,8 @@ from provisioning.http_place import HostPlace
 from provisioning.http_tls import FileIdentity, TlsConnector
 from provisioning.http_token_tls import TokenIdentity, TokenTlsConnector
 from provisioning.iotedge_uri import Pkcs11Uri
+from provisioning.pin_check import HostPinCheck
+from provisioning.station import Station
 from provisioning.trusted_files import roots_in
 
 Trusted = Annotated[
@@ -43,6 +45,10 @@ Provider = Annotated[
 ]
 PinFile = Annotated[
     Path | None, typer.Option(help="File (mode 0600) with the token's PIN; - for stdin.")
+]
+State = Annotated[
+    Path | None,
+    typer.Option("--state", help="Where this station counts wrong PINs of tokens."),
 ]
 
 
@@ -99,6 +105,7 @@ class Client:
     module: Path | None = None
     provider: Path | None = None
     pin_file: Path | None = None
+    state: Path | None = None
 
     @contextmanager
     def connector(self) -> Iterator[Connector]:
@@ -123,11 +130,15 @@ class Client:
             raise Misuse("a PIN on a command line can be seen by everybody: give it in --pin-file")
         if self.module is None or self.pin_file is None:
             raise Misuse("a key in a token needs --module and --pin-file")
+        if not self.module.is_file():
+            raise Misuse(f"there is no PKCS#11 module {self.module}")
+        station = Station(self.state.absolute()) if self.state else Station.default()
         return TokenIdentity(
             chain=text_of(chain),
             key=found,
             module=str(self.module.absolute()),
             pin=secret_from(self.pin_file),
+            check=HostPinCheck(self.module.absolute(), found, station.state),
             provider=str(self.provider.absolute()) if self.provider else "",
         )
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from harness.deadline import Deadline
@@ -45,6 +46,7 @@ class DeviceToken:
             key=Pkcs11Uri(token="box one", id=KEY_ID, type="private"),
             module=str(client_module()) if far else softhsm_module(),
             pin=lambda: PIN,
+            check=partial(self.remote.token.login, "box one"),
             provider=str(pkcs11_provider()),
         )
 

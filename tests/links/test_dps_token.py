@@ -13,7 +13,14 @@ from pathlib import Path
 import pytest
 
 from harness.deadline import Deadline
-from harness.errors import DeadlineExpired, DeviceRefused, IntegrityFailure, Misuse, Unreachable
+from harness.errors import (
+    DeadlineExpired,
+    DeviceRefused,
+    IntegrityFailure,
+    Misuse,
+    TokenRefused,
+    Unreachable,
+)
 from harness.secret import Secret
 from provisioning.dps import DpsDevice
 from provisioning.dps_answers import Assigned
@@ -120,7 +127,7 @@ def test_wrong_pin_is_the_tokens_refusal_and_costs_one_try(
         asked.append(None)
         return Secret(b"not-the-pin")
 
-    with DpsServer(pki) as server, pytest.raises(DeviceRefused, match="key in the token"):
+    with DpsServer(pki) as server, pytest.raises(TokenRefused, match="CKR_PIN_INCORRECT"):
         register(server, near, by=by, pin=wrong)
 
     assert len(asked) == 1

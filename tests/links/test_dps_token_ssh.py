@@ -10,7 +10,6 @@ import pytest
 
 from harness.deadline import Deadline
 from harness.errors import DeviceRefused
-from harness.secret import Secret
 from harness.ssh import SshShell
 from harness.target import Stream
 from provisioning.dps import DpsDevice
@@ -57,7 +56,7 @@ def test_refusal_is_understood_over_ssh(
     near: DeviceToken, pki: Pki, ssh: SshShell, place: str, by: Deadline
 ) -> None:
     box = BoxPlace(ssh, WithEnvironment(ssh, near.remote.environment), below=place, by=by)
-    wrong = replace(near.identity, pin=lambda: Secret(b"not-the-pin"))
+    wrong = replace(near.identity, key=replace(near.identity.key, id=b"another"))
     with (
         DpsServer(pki) as server,
         DpsDevice(

@@ -97,7 +97,11 @@ def test_openssl_is_not_started_with_a_trust_file_that_is_not_whole(bad: Path) -
     """Its s_client takes the system's roots as well unless it is told otherwise."""
     place = HostPlace()
     identity = TokenIdentity(
-        chain=ONE, key=Pkcs11Uri(token="t"), module="/m.so", pin=lambda: Secret(b"1234")
+        chain=ONE,
+        key=Pkcs11Uri(token="t"),
+        module="/m.so",
+        pin=lambda: Secret(b"1234"),
+        check=lambda pin, by: None,
     )
     try:
         with pytest.raises(BadInput):

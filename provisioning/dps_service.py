@@ -6,61 +6,34 @@ CA. Only X.509. Authorised by a shared access policy's key, which is asked for a
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum
+from typing import Unpack
 from urllib.parse import quote
 
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
 
 from harness.deadline import Deadline
 from harness.errors import BadFrame, Misuse
 from harness.secret import Secret
 from provisioning.dps import refusal
-from provisioning.dps_answers import checked_registration_id, parse_object
+from provisioning.dps_answers import checked_registration_id
+from provisioning.dps_enrollment import (
+    Enrollment,
+    Kind,
+    Wish,
+    body_of,
+    checked_wish,
+    differences,
+    parse_enrollment,
+)
 from provisioning.dps_sas import sas_token
 from provisioning.http_client import Answer, Http
 from provisioning.http_connection import Connector
+from provisioning.http_errors import ServiceBusy, ServiceRefused
 
 API_VERSION = "2021-10-01"
 POLICY = "provisioningserviceowner"
-
-
-class Kind(Enum):
-    """Which sort of enrollment, and what its address and its certificates are called."""
-
-    INDIVIDUAL = "individual"
-    GROUP = "group"
-
-    @property
-    def path(self) -> str:
-        return "enrollments" if self is Kind.INDIVIDUAL else "enrollmentGroups"
-
-    @property
-    def id_key(self) -> str:
-        return "registrationId" if self is Kind.INDIVIDUAL else "enrollmentGroupId"
-
-    @property
-    def certificates_key(self) -> str:
-        return "clientCertificates" if self is Kind.INDIVIDUAL else "signingCertificates"
-
-
-@dataclass(frozen=True, slots=True)
-class Enrollment:
-    """Who may register. ``sha256`` is of the certificate, hexadecimal in lower case."""
-
-    kind: Kind
-    id: str
-    sha256: str
-    enabled: bool = True
-    device_id: str = ""
-    hub: str = ""
-    etag: str = ""
 
 
 class DpsService:
@@ -96,7 +69,7 @@ class DpsService:
             return None
         if answer.status != 200:
             raise refusal(f"looking up enrollment {id}", answer)
-        return _parse(kind, answer)
+        return parse_enrollment(kind, answer)
 
     def ensure(
         self,
@@ -104,38 +77,36 @@ class DpsService:
         id: str,
         certificate: x509.Certificate,
         *,
-        device_id: str = "",
-        hub: str = "",
-        enabled: bool = True,
         replace: bool = False,
         by: Deadline,
+        **wish: Unpack[Wish],
     ) -> tuple[Enrollment, bool]:
         """Have this enrollment; whether it was made or changed.
 
         One that is there and differs is changed only with ``replace``; otherwise Misuse, naming
-        what differs. ``device_id`` is for individual enrollments alone.
+        what differs. What is not wished stays as it is, and nothing is overwritten that somebody
+        else made or changed meanwhile (If-None-Match, If-Match): then ServiceRefused.
         """
-        if kind is Kind.GROUP and device_id:
-            raise Misuse("a group has no device id: each device gets its registration id")
-        digest = hashlib.sha256(_der(certificate)).hexdigest()
-        wanted = Enrollment(kind, checked_registration_id(id), digest, enabled, device_id, hub)
-        present = self.find(kind, wanted.id, by=by)
+        checked_wish(kind, wish)
+        id = checked_registration_id(id)
+        present = self.find(kind, id, by=by)
         if present is not None:
-            other = _differences(present, wanted)
+            other = differences(present, certificate, wish)
             if not other:
                 return present, False
             if not replace:
                 raise Misuse(
-                    f"enrollment {wanted.id} is there with another {' and '.join(other)}",
+                    f"enrollment {id} is there with another {' and '.join(other)}",
                     hint="Look at it first (trustbox dps show), then replace it if it is yours.",
                 )
-        headers = {"if-match": _quoted(present.etag)} if present is not None else {}
-        answer = self._ask("PUT", _path(kind, id), by, _body(wanted, certificate), headers)
+        body = body_of(kind, id, certificate, wish, present)
+        unless = {"if-match": _quoted(present.etag)} if present else {"if-none-match": "*"}
+        answer = self._ask("PUT", _path(kind, id), by, body, unless)
         if answer.status not in (200, 201):
-            raise refusal(f"enrolling {wanted.id}", answer)
-        made = _parse(kind, answer)
-        if _differences(made, wanted):
-            raise BadFrame(f"the service shows another enrollment {wanted.id} than it was given")
+            raise _raced(refusal(f"enrolling {id}", answer))
+        made = parse_enrollment(kind, answer)
+        if differences(made, certificate, wish):
+            raise BadFrame(f"the service shows another enrollment {id} than it was given")
         return made, True
 
     def remove(self, kind: Kind, id: str, *, by: Deadline) -> bool:
@@ -176,56 +147,13 @@ def _path(kind: Kind, id: str) -> str:
     return f"/{kind.path}/{quote(checked_registration_id(id), safe='')}"
 
 
-def _der(certificate: x509.Certificate) -> bytes:
-    return certificate.public_bytes(serialization.Encoding.DER)
-
-
-def _body(wanted: Enrollment, certificate: x509.Certificate) -> dict[str, object]:
-    text = base64.b64encode(_der(certificate)).decode()
-    attestation = {
-        "type": "x509",
-        "x509": {wanted.kind.certificates_key: {"primary": {"certificate": text}}},
-    }
-    body: dict[str, object] = {wanted.kind.id_key: wanted.id, "attestation": attestation}
-    body["provisioningStatus"] = "enabled" if wanted.enabled else "disabled"
-    if wanted.device_id:
-        body["deviceId"] = wanted.device_id
-    if wanted.hub:
-        body["iotHubHostName"] = wanted.hub
-    return body
-
-
-def _parse(kind: Kind, answer: Answer) -> Enrollment:
-    found = parse_object(answer)
-    id, status, etag = found.get(kind.id_key), found.get("provisioningStatus"), found.get("etag")
-    device, hub = found.get("deviceId") or "", found.get("iotHubHostName") or ""
-    texts = (id, etag, device, hub)
-    if not all(isinstance(text, str) for text in texts) or status not in ("enabled", "disabled"):
-        raise BadFrame("the provisioning service's enrollment has another form")
-    if re.search(r"[^ -~]", str(etag)):
-        raise BadFrame("the provisioning service's ETag is none")
-    return Enrollment(
-        kind, str(id), _thumbprint(kind, found), status == "enabled", str(device), str(hub),
-        str(etag),
-    )  # fmt: skip
-
-
-def _thumbprint(kind: Kind, found: object) -> str:
-    """The service never gives a certificate back, only what it noted of it; "" for another kind."""
-    for key in ("attestation", "x509", kind.certificates_key, "primary", "info"):
-        found = found.get(key) if isinstance(found, dict) else None
-    text = found.get("sha256Thumbprint") if isinstance(found, dict) else None
-    return text.lower() if isinstance(text, str) else ""
-
-
-def _differences(present: Enrollment, wanted: Enrollment) -> list[str]:
-    pairs = {
-        "certificate": (present.sha256, wanted.sha256),
-        "status": (present.enabled, wanted.enabled),
-        "device id": (present.device_id, wanted.device_id or present.device_id),
-        "hub": (present.hub, wanted.hub or present.hub),
-    }
-    return [name for name, (one, other) in pairs.items() if one != other]
+def _raced(problem: ServiceRefused | ServiceBusy) -> ServiceRefused | ServiceBusy:
+    if isinstance(problem, ServiceRefused) and problem.http_status in (409, 412):
+        problem.hint = (
+            "Somebody else made or changed it at the same time; nothing was overwritten. Look at"
+            " it (trustbox dps show), then run this again."
+        )
+    return problem
 
 
 def _quoted(etag: str) -> str:

@@ -203,6 +203,7 @@ def station_services(work: Work, *, by: Deadline) -> Services:
                 names=[address] if address else [],
                 listen=listening_at(address),
                 est_listen=listening_at(address) if renews else LOOPBACK,
+                edge=work.plan.edge is not None,
             )
         )
     return work.services

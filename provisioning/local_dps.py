@@ -9,19 +9,19 @@ registers with it (tests/links/test_dps_node.py).
 
 from __future__ import annotations
 
-import datetime
 import json
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from harness.secret import Secret
 from provisioning.local_dps_enrollments import Enrollments, refused
+from provisioning.local_dps_forms import timestamp
 from provisioning.local_dps_store import DpsStore, Registration
 from provisioning.local_http import LOOPBACK, Asked, LocalServer, ServerFiles, Told
 
@@ -33,7 +33,10 @@ _DEVICE_PATH = re.compile(r"/([^/]+)/registrations/([^/]+)(/register|/operations
 
 
 class LocalDps(LocalServer):
-    """``polls``: how often it says assigning first (-1: for ever); ``id_scope`` "": any."""
+    """``polls``: how often it says assigning first (-1: for ever); ``id_scope`` "": any.
+
+    ``judge`` says why a device's certificate does not count, "" if it does; None: its chain is all.
+    """
 
     def __init__(
         self,
@@ -47,11 +50,13 @@ class LocalDps(LocalServer):
         retry_after: str | None = "0",
         port: int = 0,
         listen: str = LOOPBACK,
+        judge: Callable[[x509.Certificate], str] | None = None,
     ) -> None:
         super().__init__(files, trusted=trusted, port=port, listen=listen)
         self.store = store or DpsStore()
         self.enrollments = Enrollments(self.store, key)
         self.id_scope, self.polls, self.retry_after = id_scope, polls, retry_after
+        self._judge = judge
 
     def answer(self, asked: Asked) -> Told:
         version = dict(p.partition("=")[::2] for p in asked.query.split("&")).get("api-version", "")
@@ -88,7 +93,8 @@ class LocalDps(LocalServer):
         names = asked.chain[0].subject.get_attributes_for_oid(NameOID.COMMON_NAME)
         if [str(n.value).lower() for n in names] != [device]:
             return "Invalid certificate"
-        return self.enrollments.refuses(device, asked.chain)
+        no = self._judge(asked.chain[0]) if self._judge else ""
+        return no or self.enrollments.refuses(device, asked.chain)
 
     def state_of(self, device: str, chain: tuple[x509.Certificate, ...]) -> dict[str, object]:
         """What a device that registers now is assigned to."""
@@ -96,14 +102,14 @@ class LocalDps(LocalServer):
         group = enrollment.id if enrollment and enrollment.group else None
         chosen = (enrollment.body.get("deviceId") if enrollment else None) or device
         before = self.store.registration(device)
-        now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        now = timestamp()
         return {
             "registrationId": device,
             "createdDateTimeUtc": before.state.get("createdDateTimeUtc") if before else now,
             "assignedHub": (enrollment.body.get("iotHubHostName") if enrollment else None) or HUB,
             "deviceId": chosen,
             "status": "assigned",
-            "substatus": "initialAssignment",
+            "substatus": "reprovisionedToInitialAssignment" if before else "initialAssignment",
             "lastUpdatedDateTimeUtc": now,
             "etag": f"Im{secrets.token_hex(6)}",
             "x509": {"enrollmentGroupId": group},
@@ -113,7 +119,10 @@ class LocalDps(LocalServer):
         operation = f"4.{secrets.token_hex(8)}.{secrets.token_hex(8)}.{device[:8]}"
         state = self.state_of(device, asked.chain)
         self.store.register(device, Registration(operation, self.polls, state))
-        return Told.json(202, {"operationId": operation, "status": "assigning"}, asking)
+        place = f"{asked.path.removesuffix('/register')}/operations/{quote(operation)}"
+        where = f"https://{asked.headers.get('host', '')}{place}?{asked.query}"
+        told = {"operationId": operation, "status": "assigning"}
+        return Told.json(202, told, {**asking, "location": where})
 
     def _poll(self, device: str, operation: str, asking: Mapping[str, str]) -> Told:
         known = self.store.registration(device)

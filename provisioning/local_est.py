@@ -7,7 +7,8 @@
     POST simpleenroll     HTTP Basic (the station's login: any box), or a box's own certificate
     POST simplereenroll   a box's own certificate: its names again, the same key or another one
 
-Who asks is settled before a request is read; which request deserves a certificate is the CA's to
+Who asks is settled before a request is read, and a certificate counts only when this very CA issued
+it (local_trust); which request deserves a certificate is the CA's to
 say (``csr.checked_request``), and its refusal is told in plain words with status 400. Header names
 are spelt as in the RFCs: Debian's libest compares them letter by letter.
 """
@@ -29,6 +30,7 @@ from provisioning.authority import Authority
 from provisioning.csr import UNREADABLE
 from provisioning.est_wire import body_octets
 from provisioning.local_http import LOOPBACK, Asked, LocalServer, ServerFiles, Told, said
+from provisioning.local_trust import was_shown, why_not
 
 REALM = "trustbox-factory"
 _BASE = "/.well-known/est/"
@@ -86,8 +88,10 @@ class LocalEst(LocalServer):
 
     def _enroll(self, asked: Asked, *, again: bool) -> Told:
         mine = asked.chain[0] if asked.chain else None
-        if mine is not None and self._authority().is_revoked(mine):
-            return said(403, "this certificate was revoked")
+        if mine is not None:
+            if no := why_not(self._authority(), mine):
+                return said(403, no)
+            was_shown(self._authority(), mine)
         if again and mine is None:
             return said(403, "a re-enrollment shows the present certificate in TLS")
         if mine is None and not self._logged_in(asked.headers.get("authorization", "")):

@@ -36,6 +36,7 @@ from provisioning.local_dps_store import DpsStore
 from provisioning.local_est import SIGNING_SECONDS, LocalEst
 from provisioning.local_http import LOOPBACK
 from provisioning.local_tls import TlsFiles
+from provisioning.local_trust import why_not
 from provisioning.locks import locked
 from provisioning.private_files import private_directory, write_durably
 
@@ -129,10 +130,13 @@ class ServiceFiles:
         ports: Ports | None = None,
         http: str = "HTTP/1.1",
         signing_seconds: float = SIGNING_SECONDS,
+        edge: bool = False,
     ) -> Iterator[Services]:
         """Both, until the block ends. ``names``: what else clients call this host.
 
         ``est_listen``: where EST listens, if not there as well: a run asks it from this host.
+
+        ``edge``: devices of the group become IoT Edge devices from now on.
 
         ``ports`` None: those that were chosen first, or any where somebody else has them.
         """
@@ -165,6 +169,7 @@ class ServiceFiles:
                     id_scope=ID_SCOPE,
                     port=port,
                     listen=listen,
+                    judge=lambda shown: why_not(authority(), shown),
                 )
 
             usual = self.ports()
@@ -175,7 +180,7 @@ class ServiceFiles:
                 self.trusted,
             )
             # A device sends its issuers along, so it is the issuing CA that lets it in.
-            made.dps.enrollments.enroll_group(GROUP, ca.issuing)
+            made.dps.enrollments.enroll_group(GROUP, ca.issuing, edge=edge)
             if usual == Ports() or ports:
                 chosen = {"est": made.est.port, "dps": made.dps.port}
                 write_durably(self.here / "services.json", json.dumps(chosen).encode())

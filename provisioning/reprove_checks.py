@@ -24,6 +24,7 @@ from provisioning.http_client import Http
 from provisioning.issued import numbers_issued
 from provisioning.key_rotation import generations, in_use
 from provisioning.local_services import ServiceFiles, listening_at
+from provisioning.local_trust import why_not
 from provisioning.record import value
 from provisioning.reprove_keys import keys
 from provisioning.steps_edge import EdgeStep, alone_with_its_label, edge_of, edge_there
@@ -204,7 +205,9 @@ def handshake(work: Work, by: Deadline) -> str:
     root = pem(judge_of(work).root).decode()
     listen = listening_at(address)
     with (
-        ChallengeServer(files.tls.server, trusted=root, listen=listen) as server,
+        ChallengeServer(
+            files.tls.server, trusted=root, judge=_judging(work), listen=listen
+        ) as server,
         box_connector(
             target,
             label=work.plan.token_label,
@@ -222,6 +225,8 @@ def handshake(work: Work, by: Deadline) -> str:
             answer = http.request("GET", server.path, by=by)
         finally:
             http.close()
+        if server.refused:
+            raise IntegrityFailure(server.refused)
         if answer.status != 200 or _said(answer.body) != {"nonce": server.nonce}:
             raise BadFrame("the answer that the box was given is not the one that was sent")
         if not server.heard_from(hashlib.sha256(der(chain[0])).hexdigest()):
@@ -235,6 +240,13 @@ def _said(body: bytes) -> object:
         return json.loads(body)
     except (ValueError, RecursionError):
         raise BadFrame("the answer that the box was given did not come back as JSON") from None
+
+
+def _judging(work: Work) -> Callable[[x509.Certificate], str]:
+    """Another CA's certificates are judged by their chain alone: its index is not ours to read."""
+    if not judge_of(work).ours:
+        return lambda _: ""
+    return lambda shown: why_not(work.authority(), shown)
 
 
 def registration(work: Work, by: Deadline) -> str:

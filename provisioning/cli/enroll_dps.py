@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from harness.deadline import Deadline
+from harness.errors import BadInput
 from provisioning.cli.enroll_options import (
     Chain,
     Client,
@@ -26,7 +27,9 @@ from provisioning.cli.enroll_options import (
 )
 from provisioning.cli.options import AsJson, to_stderr
 from provisioning.dps import API_VERSION, GLOBAL_ENDPOINT, DpsDevice
-from provisioning.dps_service import POLICY, DpsService, Enrollment, Kind
+from provisioning.dps_enrollment import Allocation, Enrollment, Kind, Reprovision, Wish
+from provisioning.dps_service import POLICY, DpsService
+from provisioning.file_trouble import refused
 from provisioning.http_errors import ServiceRefused
 from provisioning.trusted_files import certificate_in
 
@@ -50,7 +53,28 @@ def dps_enroll(
     kind: KindOption = Kind.GROUP,
     device_id: Annotated[str, typer.Option(help="The device's id at its hub.")] = "",
     hub: Annotated[str, typer.Option(help="Host name of the hub to assign to.")] = "",
-    disabled: Annotated[bool, typer.Option("--disabled", help="Let nobody in yet.")] = False,
+    enabled: Annotated[
+        bool | None, typer.Option("--enabled/--disabled", help="Whether anybody is let in yet.")
+    ] = None,
+    edge: Annotated[
+        bool | None,
+        typer.Option("--edge/--no-edge", help="Whether they become IoT Edge devices at their hub."),
+    ] = None,
+    twin: Annotated[
+        Path | None,
+        typer.Option(help='JSON file, the first twin: {"tags": {}, "properties": {"desired": {}}}'),
+    ] = None,
+    allocation: Annotated[Allocation | None, typer.Option(help="How their hub is chosen.")] = None,
+    webhook: Annotated[
+        str, typer.Option(help="https address that --allocation custom asks for the hub.")
+    ] = "",
+    webhook_version: Annotated[
+        str, typer.Option(help="Version of the API that the webhook is asked in.")
+    ] = "2021-10-01",
+    reprovision: Annotated[
+        Reprovision | None,
+        typer.Option(help="A device's data at its old hub, when it registers and gets another."),
+    ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Change one that differs.")] = False,
     policy: Policy = POLICY,
     trusted: Trusted = None,
@@ -65,14 +89,23 @@ def dps_enroll(
     trustbox dps enroll tb-0042 --kind individual --certificate tb-0042.pem --device-id tb-0042 …
 
     --device-id is for one device (--kind individual): a group's devices have their own names.
+    Boxes with IoT Edge need --edge. What no option says stays as it is, with --replace, too.
     """
     wanted = certificate_in(certificate)
+    wish = Wish(
+        device_id=device_id, hub=hub, edge=edge, twin=_twin_in(twin) if twin else None,
+        allocation=allocation, webhook=(webhook, webhook_version) if webhook else None,
+        reprovision=reprovision,
+    )  # fmt: skip
+    if enabled is not None:
+        wish["enabled"] = enabled
     with _service(service, trusted, key_file, policy) as there:
         made, new = there.ensure(
-            kind, id, wanted, device_id=device_id, hub=hub, enabled=not disabled,
-            replace=replace, by=Deadline.after(timeout),
-        )  # fmt: skip
+            kind, id, wanted, replace=replace, by=Deadline.after(timeout), **wish
+        )
     _show(made, as_json, changed=new)
+    if not made.enabled:
+        to_stderr(f"{made.id} is disabled and lets nobody in; --enabled --replace changes that")
 
 
 @dps.command("show")
@@ -151,6 +184,18 @@ def dps_register(
         typer.echo(f"{done.registration_id} is assigned to {done.hub} as {done.device_id}")
 
 
+def _twin_in(file: Path) -> Mapping[str, object]:
+    try:
+        found = json.loads(file.read_text())
+    except OSError as problem:
+        raise refused(file, problem, "read") from problem
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise BadInput(where=str(file), key="the file", value="(not that)", expected="JSON, a twin")
+    return found
+
+
 @contextmanager
 def _service(url: str, trusted: Path | None, key_file: Path, policy: str) -> Iterator[DpsService]:
     with (
@@ -158,6 +203,14 @@ def _service(url: str, trusted: Path | None, key_file: Path, policy: str) -> Ite
         DpsService(url, connector, secret_from(key_file), policy=policy) as there,
     ):
         yield there
+
+
+_SHOWN = {
+    "allocation": "allocationPolicy",
+    "reprovision": "reprovisionPolicy",
+    "twin": "initialTwin",
+    "webhook": "customAllocationDefinition",
+}
 
 
 def _show(found: Enrollment, as_json: bool, *, changed: bool | None = None) -> None:
@@ -168,7 +221,9 @@ def _show(found: Enrollment, as_json: bool, *, changed: bool | None = None) -> N
         "certificate_sha256": found.sha256,
         "device_id": found.device_id,
         "hub": found.hub,
+        "edge": found.edge,
         "etag": found.etag,
+        **{key: found.found.get(name) for key, name in _SHOWN.items()},
     }
     if changed is not None:
         told["changed"] = changed
@@ -176,4 +231,4 @@ def _show(found: Enrollment, as_json: bool, *, changed: bool | None = None) -> N
         typer.echo(json.dumps(told))
         return
     for name, value in told.items():
-        typer.echo(f"{name:20} {value}")
+        typer.echo(f"{name:20} {'' if value is None else value}")

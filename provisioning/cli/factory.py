@@ -45,6 +45,9 @@ def serve(
     http10: Annotated[
         bool, typer.Option("--http10", help="EST in HTTP/1.0, for clients made with libest.")
     ] = False,
+    edge: Annotated[
+        bool, typer.Option("--edge", help="Devices that register become IoT Edge devices.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Serve EST (RFC 7030) over the station's CA, and a DPS-compatible service, until Ctrl-C.
@@ -75,6 +78,7 @@ def serve(
                 listen=listen,
                 ports=Ports(est_port or usual.est, dps_port or usual.dps),
                 http="HTTP/1.0" if http10 else "HTTP/1.1",
+                edge=edge,
             ) as running,
         ):
             _tell(running, listen, as_json)

@@ -12,7 +12,8 @@ from harness.deadline import Deadline
 from harness.errors import Misuse
 from harness.secret import Secret
 from provisioning.dps import DpsDevice
-from provisioning.dps_service import DpsService, Enrollment, Kind
+from provisioning.dps_enrollment import Enrollment, Kind
+from provisioning.dps_service import DpsService
 from provisioning.http_errors import ServiceRefused
 from provisioning.http_tls import TlsConnector
 from tests.links.dps_server import HUB, KEY, DpsServer, Fault

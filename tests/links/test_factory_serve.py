@@ -265,7 +265,7 @@ def test_challenge_is_answered_to_who_shows_a_certificate_and_to_nobody_else(pki
     files = ServerFiles(pki.here / "server.pem", pki.here / "server.key")
     mine = pki.identity("tb-1")
     leaf = x509.load_pem_x509_certificate(mine.chain.read_bytes())
-    with ChallengeServer(files, trusted=pki.text) as server:
+    with ChallengeServer(files, trusted=pki.text, judge=lambda _: "") as server:
         url = f"https://localhost:{server.port}"
         stranger = Http(url, TlsConnector(pki.text))
         with pytest.raises((ServiceRefused, LinkError)):
@@ -279,6 +279,20 @@ def test_challenge_is_answered_to_who_shows_a_certificate_and_to_nobody_else(pki
 
     assert server.heard_from(_digest(leaf))
     assert not server.heard_from(_digest(pki.root))
+
+
+def test_challenge_is_not_heard_from_a_certificate_that_does_not_count(pki: Pki) -> None:
+    by = Deadline.after(30)
+    files = ServerFiles(pki.here / "server.pem", pki.here / "server.key")
+    mine = pki.identity("tb-1")
+    leaf = x509.load_pem_x509_certificate(mine.chain.read_bytes())
+    with ChallengeServer(files, trusted=pki.text, judge=lambda _: "was revoked") as server:
+        known = Http(f"https://localhost:{server.port}", TlsConnector(pki.text, mine))
+        assert known.request("GET", server.path, by=by).status == 403
+        known.close()
+
+    assert server.refused == "was revoked"
+    assert not server.heard_from(_digest(leaf))
 
 
 def _digest(of: x509.Certificate) -> str:

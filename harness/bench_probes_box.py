@@ -11,6 +11,7 @@ from harness.deadline import Deadline
 from harness.errors import DeviceRefused, IntegrityFailure
 from harness.history import History
 from harness.probe import probe as find_capabilities
+from harness.tee_supplicant import StorageSeen, demand_lasting, storage_seen
 
 _LOAD = """
 real=$(readlink -f -- "$1") || exit 1
@@ -57,13 +58,37 @@ def _promises(bench: Bench) -> str:
     shell = AgentShell(bench.ssh, holding.layout, rig.vitals, history)
     try:
         by = Deadline.after(BOOT_SECONDS)
-        found = find_capabilities(shell, shell.helpers, holding, history, by=by)
+        probed = find_capabilities(shell, shell.helpers, holding, history, by=by)
     finally:
         shell.close()
-    missing = sorted(c.value for c in holding.promises - found)
+    for problem in probed.unknown.values():  # the first says why; the others follow from it
+        raise problem
+    missing = sorted(c.value for c in holding.promises - probed.found)
     if missing:
         raise IntegrityFailure(f"promised and not found: {', '.join(missing)}")
-    return f"found {', '.join(sorted(c.value for c in found))}"
+    return f"found {', '.join(sorted(c.value for c in probed.found))}"
+
+
+def _supplicant(bench: Bench) -> str:
+    seen = _storage_seen(bench).supplicants
+    if not seen.states and not seen.device:
+        raise Skip("the box has no /dev/teepriv0 for one")
+    if (trouble := seen.trouble()) is not None:
+        raise trouble
+    return "it runs"
+
+
+def _storage_lasts(bench: Bench) -> str:
+    place = _storage_seen(bench).place
+    if place.lasts is None:
+        raise Skip(f"unknown: {place.why}")
+    demand_lasting(place)
+    return f"{place.path}: {place.why}"
+
+
+def _storage_seen(bench: Bench) -> StorageSeen:
+    by = Deadline.after(LINK_SECONDS)
+    return storage_seen(bench.ssh, bench.rig.config.layout, by=by)
 
 
 _BOX = ("serial number",)
@@ -89,6 +114,20 @@ PROBES = (
         _tee_device,
         "layout.tee_device: does the kernel have OP-TEE, dmesg | grep optee?",
         _BOX,
+    ),
+    Probe(
+        "tee-supplicant",
+        "looking for who answers the TEE's requests",
+        _supplicant,
+        "",
+        ("serial number", "TEE device"),
+    ),
+    Probe(
+        "storage lasts",
+        "looking where the TEE's storage lies",
+        _storage_lasts,
+        "",
+        ("serial number", "tee-supplicant"),
     ),
     Probe(
         "PKCS#11 module",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from harness.boot_seen import BootSeen
 from harness.capability import Capability
 from harness.deadline import Deadline
-from harness.errors import MissingCapability
+from harness.errors import MissingCapability, TrustBoxError
 from harness.history import History
 from harness.remedies import remedy
 from harness.secret import Secret
@@ -196,6 +196,7 @@ class Target:
     name: str
     serial: str
     capabilities: frozenset[Capability]
+    """Those that were found."""
     shell: Shell
     streams: Streams | None
     consoles: Mapping[World, Console]
@@ -216,18 +217,26 @@ class Target:
     """Changes live secure memory (Capability.TAMPER)."""
     boot_seen: Callable[[], BootSeen] | None = None
     """What the rig can tell of the box's boot; None: ask the box."""
+    unknown: Mapping[Capability, TrustBoxError] = field(default_factory=dict)
+    """What could not be told, each with the error that kept it from being told. What is in neither
+    ``capabilities`` nor here is absent."""
     lasting: bool = False
     """Whether somebody permitted, for this very box, what cannot be undone."""
 
     def require(self, *needs: Capability) -> None:
-        """Raises MissingCapability, naming every one of ``needs`` that this box lacks.
-
-        Its hint says what of the box's firmware would bring them.
+        """Raises MissingCapability, naming every one of ``needs`` that this box lacks; its hint
+        says what of the box's firmware would bring them. For one that could not be told it raises
+        the error that kept it from being told, first: what is broken is never "cannot do that".
         """
+        for need in needs:
+            if need in self.unknown:
+                raise self.unknown[need].with_traceback(None)
         missing = self.missing(needs)
         if missing:
             names = (c.value for c in missing)
             raise MissingCapability(self.name, names, hint=remedy(missing))
 
     def missing(self, needs: Iterable[Capability]) -> list[Capability]:
-        return sorted((c for c in needs if c not in self.capabilities), key=lambda c: c.value)
+        """Those of ``needs`` that are absent; one that could not be told is not among them."""
+        lacking = {c for c in needs if c not in self.capabilities and c not in self.unknown}
+        return sorted(lacking, key=lambda c: c.value)

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from harness.agent_shell import AgentShell
 from harness.bench_serial import permitted
-from harness.capability import Capability
 from harness.config import TargetConfig, choose
 from harness.config_bench import BenchConfig
 from harness.console import SerialConsole
@@ -22,7 +21,7 @@ from harness.deadline import Deadline
 from harness.errors import IntegrityFailure
 from harness.history import History
 from harness.holding import Holding
-from harness.probe import probe
+from harness.probe import Probed, probe
 from harness.ssh import SshShell
 from harness.target import Firmware, Target, World
 
@@ -65,12 +64,12 @@ def open_target(
         console_shell = _console_shell(holding, history)
         if console_shell is not None:
             held.callback(console_shell.close)
+        probed = _promised(name, holding, probe(shell, shell.helpers, holding, history, by=by))
         target = Target(
             name=name,
             serial=holding.serial,
-            capabilities=_promised(
-                name, holding, probe(shell, shell.helpers, holding, history, by=by)
-            ),
+            capabilities=probed.found,
+            unknown=probed.unknown,
             shell=shell,
             streams=ssh,
             helpers=shell.helpers,
@@ -144,17 +143,18 @@ def _hold(
     )
 
 
-def _promised(name: str, holding: Holding, found: frozenset[Capability]) -> frozenset[Capability]:
-    """``found``, once it has all that the entry promises. Raises IntegrityFailure.
+def _promised(name: str, holding: Holding, probed: Probed) -> Probed:
+    """``probed``, once nothing that the entry promises is absent. Raises IntegrityFailure.
 
     A lab that says its box can do something must hear of it when it cannot: as a missing capability
-    it would be a skip, and a broken box would look like a poor one.
+    it would be a skip, and a broken box would look like a poor one. What could not be told fails
+    whoever needs it: the box can be opened, and looked at.
     """
-    missing = sorted(c.value for c in holding.promises - found)
+    missing = sorted(c.value for c in holding.promises - probed.found - set(probed.unknown))
     if missing:
         raise IntegrityFailure(
             f"{name} promises {', '.join(missing)}, and {holding.serial} does not show it",
             hint="See why with: trustbox targets check. If the box never had it, take it out of"
             " promises in the target's entry.",
         )
-    return found
+    return probed

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
+from harness.capability import Capability
 from harness.deadline import Deadline
 from harness.errors import BadInput, DeviceRefused, IntegrityFailure, TrustBoxError
 from harness.part_file import clear_parts
@@ -106,6 +107,7 @@ class EnclaveSession:
         an IntegrityFailure). A file in its place that cannot be read is left alone: DeviceRefused.
         The TEE remembers a version that it has loaded: there is no way back below it.
         """
+        self._target.require(Capability.TA_LOAD)  # before a file lies there that nobody can try
         path = self.path(uuid)
         before = self._what_is_there(path, by)
         try:

@@ -114,8 +114,9 @@ class InfoSession:
         return Fact(name, text(done.stdout) if done.status == 0 else None, Seen.ASSERTED, path)
 
     def _tee_uuid(self, by: Deadline) -> Fact:
-        found = None
-        if Capability.TEE in self._target.capabilities:
+        found, target = None, self._target
+        # Where the TEE cannot answer for its TAs, info is how one looks at what is left.
+        if Capability.TEE in target.capabilities and Capability.PKCS11 not in target.unknown:
             with TeeClient.open(self._target, by=by) as client:
                 found = tee_uuid(client, by=by)
         value = str(found) if found else None

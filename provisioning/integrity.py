@@ -15,10 +15,12 @@ from harness.errors import Misuse, TeeRefused
 from harness.target import Target
 from harness.tee import TeeClient
 from harness.tee_codes import TeeCode
+from harness.tee_supplicant import NoSupplicant
+from harness.tee_trouble import STORAGE_CODES
 from provisioning.attestation import PTA, AttestationPta, split
 from provisioning.device_id import tee_uuid
 from provisioning.evidence import NONCE_SIZES, AttestationKey, EnclaveEvidence, Evidence, Signed
-from provisioning.observe import STORAGE_CODES, looking, of_storage
+from provisioning.observe import looking, of_storage
 from provisioning.observed import Observed, TeeAnswer
 from provisioning.sample_enclave import MEASURE_SELF, SampleEnclave
 
@@ -69,6 +71,7 @@ class IntegritySession:
         """
         _check(nonce)
         self._target.require(Capability.ATTESTATION)
+        self._answered()
         with TeeClient.open(self._target, by=by) as client:
             return self._attest(client, nonce, by, enclave, measures)
 
@@ -95,6 +98,9 @@ class IntegritySession:
         observed, evidence, refused, attesting = Observed(), None, None, 0.0
         with ExitStack() as held:
             has_tee = not self._target.missing((Capability.TEE, Capability.AGENT))
+            if has_tee:
+                self._target.require(Capability.TEE, Capability.AGENT)
+                self._answered()
             look = None
             if not tee_only:
                 look = held.enter_context(looking(self._target, plant=has_tee, by=by))
@@ -132,7 +138,7 @@ class IntegritySession:
         measures: int | None,
     ) -> tuple[Evidence | None, TeeRefused | None]:
         """Evidence, or why the TEE's storage does not let it give any, or neither."""
-        if Capability.ATTESTATION not in self._target.capabilities:
+        if self._target.missing((Capability.ATTESTATION,)):
             return None, None
         try:
             return self._attest(client, nonce, by, enclave, measures, spoilt=True), None
@@ -195,6 +201,12 @@ class IntegritySession:
                 lambda: split(sample.measure_self(nonce, by=by, command=measures), key)
             )
         return replace(about, identity=identity, memory=measured)
+
+    def _answered(self) -> None:
+        """Raises NoSupplicant: the attestation key lies in the storage, and the call would wait."""
+        nobody = self._target.unknown.get(Capability.TA_LOAD)
+        if isinstance(nobody, NoSupplicant):
+            raise nobody.with_traceback(None)
 
     def _begun(self) -> float:
         self._measuring, self._refused = 0.0, None

@@ -21,18 +21,13 @@ from harness.recording import printable
 from harness.target import Target, World
 from harness.tee import TeeClient
 from harness.tee_codes import TeeCode, TeeOrigin
+from harness.tee_trouble import STORAGE_CODES
 from provisioning.enclave_format import MAGIC
 from provisioning.observe_script import read_normal_world
 from provisioning.observed import LogSeen, Observed, TeeAnswer
 from provisioning.sample_enclave import COUNTER_READ
 from provisioning.tee_answers import value
 
-STORAGE_CODES = (
-    TeeCode.CORRUPT_OBJECT,
-    TeeCode.CORRUPT_OBJECT_2,
-    TeeCode.STORAGE_NOT_AVAILABLE,
-    TeeCode.STORAGE_NOT_AVAILABLE_2,
-)
 MOST_QUOTED = 5
 _LONGEST_QUOTE = 200
 _REMOVING_SECONDS = 30.0
@@ -64,7 +59,7 @@ class Look:
     ) -> None:
         """Its storage, and whether it refuses what it must. ``counter_of``: an enclave with a
         sealed counter, and the number of its command that gives it."""
-        if Capability.TA_LOAD not in self._target.capabilities:
+        if self._target.missing((Capability.TA_LOAD,)):
             return
         self._fields["storage"] = _opened(client, uuid4(), by)
         if self._planted is not None:
@@ -90,7 +85,7 @@ def looking(target: Target, *, plant: bool, by: Deadline) -> Iterator[Look]:
     talk to the TEE: so one helper does for all.
     """
     fields, signature = read_normal_world(target.shell, target.layout, by=by)
-    if not plant or Capability.TA_LOAD not in target.capabilities:
+    if not plant or target.missing((Capability.TA_LOAD,)):
         yield Look(target, fields, None)
         return
     if any(name.startswith(_PLANTED) for name in fields["ta_files"] or ()):

@@ -21,6 +21,7 @@ from provisioning.dps_answers import parse_assigned
 from provisioning.enrolling import dps_device, judge_of, serving_path
 from provisioning.http_box import box_connector, station_address
 from provisioning.http_client import Http
+from provisioning.incidents import first_seen
 from provisioning.issued import numbers_issued
 from provisioning.key_rotation import generations, in_use
 from provisioning.local_services import ServiceFiles, listening_at
@@ -95,7 +96,10 @@ def pin_counters(work: Work, by: Deadline) -> str:
     label = work.plan.token_label
     state = work.box.keys.state(label, by=by)
     if state is None or not state.has_user_pin:
-        raise IntegrityFailure(f"there is no initialised token {label}")
+        seen = first_seen(work.station, work.box.target.serial)
+        raise IntegrityFailure(
+            f"there is no initialised token {label}, and the record has one in it{seen}"
+        )
     spent = [said for flag, said in _SPENT.items() if flag in state.flags]
     if spent:
         raise IntegrityFailure(f"token {label}: {'; '.join(spent)}")

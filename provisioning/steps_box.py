@@ -10,7 +10,9 @@ from harness.capability import Capability
 from harness.deadline import Deadline
 from harness.errors import DeviceRefused, IntegrityFailure
 from harness.target import EvidenceLevel
+from harness.tee_supplicant import demand_lasting, storage_seen
 from provisioning import info
+from provisioning.incidents import demand_none
 from provisioning.journal import now
 from provisioning.private_files import write_durably
 from provisioning.record import Fact, How, asserted, intended, observed, render, save, value
@@ -37,6 +39,7 @@ class ReachStep:
         if work.plan.golden is None:
             needed.add(Capability.GOLDEN)
         target.require(*needed)
+        lasts = self._lasting(work, by)
         facts = work.box.info.look(by=by)
         told = facts["serial number"]
         if told not in (None, target.serial):
@@ -45,7 +48,10 @@ class ReachStep:
                 hint="The label, the target's configuration or the cabling is of another box.",
             )
         work.note("info", **{_key(f.name): _fact(f) for f in facts if f.value is not None})
-        found = {s.tee_uuid for s in work.box.keys.tokens(by=by) if s.tee_uuid is not None}
+        slots = work.box.keys.tokens(by=by)
+        if all(slot.label != work.plan.token_label for slot in slots):
+            demand_none(work.station, target.serial, but="its token is blank")
+        found = {s.tee_uuid for s in slots if s.tee_uuid is not None}
         if len(found) != 1:
             raise DeviceRefused(f"{target.serial} shows {len(found)} TEE UUIDs in its slots, not 1")
         uuid = work.tee_uuid = found.pop()
@@ -58,7 +64,16 @@ class ReachStep:
             firmware_version=intended(target.firmware.version),
             image_digest=intended(target.firmware.image_digest),
         )
-        return f"{target.serial} answers, TEE UUID {uuid}{self._compared(work)}"
+        return f"{target.serial} answers, TEE UUID {uuid}{self._compared(work)}{lasts}"
+
+    @staticmethod
+    def _lasting(work: Work, by: Deadline) -> str:
+        """What is made in a storage that lies in RAM is gone at the next boot: so nothing is."""
+        target = work.box.target
+        place = storage_seen(target.shell, target.layout, by=by).place
+        demand_lasting(place)
+        work.note("box", tee_storage=observed({"path": place.path, "lasts": place.lasts}))
+        return "" if place.lasts else f"; whether its storage lasts is not known: {place.why}"
 
     @staticmethod
     def _compared(work: Work) -> str:

@@ -46,11 +46,11 @@ class Commands(TyperGroup):
     _looked = False
 
     def invoke(self, ctx: Any) -> Any:
-        """Raises Interrupted where a command is stopped by Ctrl-C."""
+        """Raises Interrupted where a command is stopped by Ctrl-C or SIGTERM."""
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            raise Interrupted from None
+        except KeyboardInterrupt as stopped:
+            raise Interrupted(stopped) from None
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         return super().get_command(ctx, cmd_name) or self._others().get(cmd_name)

@@ -87,9 +87,12 @@ def attest(
         target, serial, config, progress=to_stderr, meanwhile="provisioning.cli.attest_run"
     ) as box:
         from provisioning.cli.attest_run import attesting
+        from provisioning.incidents import demand_none
+        from provisioning.station import Station
 
         good = attesting(
             box, asked, period, opening=time.monotonic() - began, as_json=as_json, timings=timings
         )
+        demand_none(Station.default(), box.serial, but="the TEE answers now")
     if not good:
         raise typer.Exit(IntegrityFailure.exit_status)

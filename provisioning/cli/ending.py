@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import typer
 
@@ -18,8 +22,20 @@ INTERRUPTED = 130
 WRONG_USAGE = 2
 
 
+TERMINATED = 143
+"""128 + SIGTERM."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, as a script's time limit sends it: it leaves as little behind as Ctrl-C does."""
+
+
 class Interrupted(Exception):
     """Ctrl-C in a command. Typer would make a status of KeyboardInterrupt and say nothing."""
+
+    def __init__(self, by: KeyboardInterrupt) -> None:
+        super().__init__()
+        self.by = by
 
 
 def ended(work: Callable[[], int], *, as_json: bool) -> int:
@@ -29,7 +45,8 @@ def ended(work: Callable[[], int], *, as_json: bool) -> int:
     keeps its traceback: it is a defect, and hiding it would help nobody.
     """
     try:
-        return work()
+        with _sigterm_ends_as_ctrl_c():
+            return work()
     except TrustBoxError as problem:
         return _failed(problem, as_json=as_json)
     except typer.Exit as leaving:
@@ -42,9 +59,10 @@ def ended(work: Callable[[], int], *, as_json: bool) -> int:
         hint = "--help after any command tells what it takes."
         _tell("Misuse", said, hint, WRONG_USAGE, as_json=as_json)
         return WRONG_USAGE
-    except (Interrupted, KeyboardInterrupt, typer.Abort):
+    except (Interrupted, KeyboardInterrupt, typer.Abort) as problem:
+        by = problem.by if isinstance(problem, Interrupted) else problem
         sys.stderr.write("\ninterrupted\n")
-        return INTERRUPTED
+        return TERMINATED if isinstance(by, Terminated) else INTERRUPTED
     except OSError as problem:
         if not isinstance(problem.filename, str):
             raise
@@ -55,6 +73,24 @@ def _failed(problem: TrustBoxError, *, as_json: bool) -> int:
     kind, hint = type(problem).__name__, problem.diagnostics()
     _tell(kind, problem.message, hint, problem.exit_status, as_json=as_json)
     return problem.exit_status
+
+
+@contextmanager
+def _sigterm_ends_as_ctrl_c() -> Iterator[None]:
+    """What is held is given back, what is half made is taken away. Its former handler comes back
+    afterwards; outside of the main thread nobody may set one."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def told(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, told)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _tell(kind: str, message: str, hint: str, status: int, *, as_json: bool) -> None:

@@ -27,6 +27,7 @@ from provisioning.cli.keys_options import (
     tell,
 )
 from provisioning.cli.options import AsJson, Serial, TargetName, TargetsFile, to_stderr
+from provisioning.incidents import demand_none
 from provisioning.key_evidence import KeyEvidence
 from provisioning.key_inventory import Held, inventory
 from provisioning.key_report import key_report
@@ -66,7 +67,10 @@ def list_(
         data = 0
         if any(one.initialised for one in tokens):
             mine = chosen.find(box.keys, found, by=by)
-            if chosen.source(found, mine) is None:
+            if not mine.has_user_pin:
+                to_stderr(f"{mine.label} has no user PIN yet: run trustbox provision again")
+                mine = None
+            elif chosen.source(found, mine) is None:
                 to_stderr(f"keys of {mine.label} are not shown: its PIN is not known (--pins)")
                 mine = None
             else:
@@ -75,14 +79,10 @@ def list_(
                 data = sum(kind == "other" for kind, _, _ in box.keys.token.objects(by=by))
         if as_json:
             typer.echo(json.dumps(_listed(found, tokens, mine, held, data)))
-            return
-        for one in tokens:
-            flags = ", ".join(one.told_flags) or "blank"
-            typer.echo(f"slot {one.slot:<6} {one.label or '-':24} {one.serial:18} {flags}")
-        for key in held:
-            typer.echo(f"{key.label:16} {key.kind:10} {key.id.hex()} {', '.join(key.objects)}")
-            if key.trouble:
-                typer.echo(f"{'':16} quarantine: {key.trouble}")
+        else:
+            _show(tokens, held)
+        if not any(one.initialised for one in tokens):
+            demand_none(chosen.station, found.serial, but="its tokens are blank")
 
 
 @app.command()
@@ -158,6 +158,16 @@ def factory_secret(
     new = source.make(by=Deadline.after(KEY_SECONDS))
     said = f"the secret of id {source.id.hex()} {'was made' if new else 'is there already'}"
     tell(as_json, said, cka_id=source.id.hex(), made=new)
+
+
+def _show(tokens: tuple[TokenState, ...], held: tuple[Held, ...]) -> None:
+    for one in tokens:
+        flags = ", ".join(one.told_flags) or "blank"
+        typer.echo(f"slot {one.slot:<6} {one.label or '-':24} {one.serial:18} {flags}")
+    for key in held:
+        typer.echo(f"{key.label:16} {key.kind:10} {key.id.hex()} {', '.join(key.objects)}")
+        if key.trouble:
+            typer.echo(f"{'':16} quarantine: {key.trouble}")
 
 
 def _lines(one: KeyEvidence) -> list[str]:

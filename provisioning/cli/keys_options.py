@@ -82,7 +82,12 @@ class Chosen:
     def box(self) -> Iterator[TrustBox]:
         with (
             opened(
-                self.target, self.serial, self.config, progress=to_stderr, lasting=self.lasting
+                self.target,
+                self.serial,
+                self.config,
+                progress=to_stderr,
+                lasting=self.lasting,
+                state=self.state,
             ) as target,
             TrustBox(target, budget=self.station.pin_budget) as box,
         ):

@@ -51,10 +51,13 @@ def opened(
     progress: Callable[[str], None],
     lasting: str | None = None,
     meanwhile: str = "",
+    state: Path | None = None,
 ) -> Iterator[Target]:
     """The box itself: what is done to it lasts.
 
-    ``meanwhile`` names a module to import while the box is waited for.
+    ``meanwhile`` names a module to import while the box is waited for. ``state`` is the station's
+    directory, where it is not the usual one: damage of the TEE's storage that opening the box met
+    is kept there, as it may be seen only once.
     """
     from harness.targets import open_target  # here, as --help opens no box
 
@@ -70,7 +73,23 @@ def opened(
         config=config,
         progress=progress,
     ) as target:
+        if target.unknown:
+            _keep_incidents(target, state)
         yield target
+
+
+def _keep_incidents(target: Target, state: Path | None) -> None:
+    from harness.errors import Misuse
+    from provisioning.incidents import keep
+    from provisioning.station import Station
+
+    try:
+        kept = keep(Station(state.absolute()) if state else Station.default(), target)
+    except Misuse as problem:  # what was seen is still to be told
+        to_stderr(f"what was seen of {target.serial} could not be kept: {problem.message}")
+    else:
+        if kept is not None:
+            to_stderr(f"what was seen of {target.serial} is kept in {kept}")
 
 
 def to_stderr(line: str) -> None:

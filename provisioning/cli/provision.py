@@ -54,7 +54,7 @@ def provision(
     terminal = for_people()
     with terminal.status("opening the box") as status:
         say = Progress(terminal, status)
-        with opened(target, serial, config, progress=say.line, lasting=lasting) as box:
+        with opened(target, serial, config, progress=say.line, lasting=lasting, state=state) as box:
             say.ready(box.serial)
             done = run(box, wanted, station, watcher=say, records=out and out.absolute())
     typer.echo(json.dumps(as_data(done)) if as_json else printable_lines(as_text(done)))

@@ -16,6 +16,8 @@ from provisioning.cli.ta_options import read_file, the_uuid
 from provisioning.enclave_format import RSAPublicKey
 from provisioning.enclave_image import Kind, parse
 from provisioning.enclave_signer import FileSigner
+from provisioning.incidents import demand_none
+from provisioning.station import Station
 from provisioning.trustbox import TrustBox
 
 _SECONDS = 120.0
@@ -36,6 +38,8 @@ def install(
     image = parse(data, where=str(file))
     by = Deadline.after(_SECONDS)
     with opened(target, serial, config, progress=to_stderr) as found, TrustBox(found) as box:
+        # With the storage went what the TEE remembers of TAs' versions.
+        demand_none(Station.default(), found.serial, but="its TEE can be asked now")
         box.enclave.install_proven(image.uuid, data, by=by)
         told = {"uuid": str(image.uuid), "version": image.version, "digest": image.digest.hex()}
         typer.echo(

@@ -68,7 +68,10 @@ def verify(
         told = f"{printable_lines(finding.said)} ({finding.seconds:.1f} s)"
         terminal.print(told, markup=False)
 
-    with terminal.status("verifying"), opened(target, serial, config, progress=say) as box:
+    with (
+        terminal.status("verifying"),
+        opened(target, serial, config, progress=say, state=state) as box,
+    ):
         if box.serial != serial:
             raise Misuse(f"{target} is {box.serial}, not {serial}")
         done = reprove(box, station, reboot=reboot, records=records, found=found)

@@ -130,14 +130,18 @@ class Meanwhile(Watcher):
     then="make room in the TEE's storage directory on the box and run again: the key is made then",
 )
 def test_no_space_for_the_tees_storage_is_said_and_a_second_run_completes(
-    box: TrustBox, station: Station, by: Deadline
+    box: TrustBox, station: Station
 ) -> None:
-    """The TEE keeps its objects on the normal world's disk, here a small one of their own."""
+    """The TEE keeps its objects on the normal world's disk, of which nothing is left."""
     root, shell = box.target.layout.storage_root, box.target.shell
-    shell.run("mount", "-t", "tmpfs", "-o", "size=256k", "small", root, by=by)
+    full = (
+        'more() { fallocate "$@" || busybox fallocate "$@"; }; : >"$1/full"; for n in 268435456'
+        ' 16777216 1048576 65536 4096; do while more -o "$(stat -c %s "$1/full")" -l $n "$1/full";'
+        " do :; done; done 2>/dev/null"
+    )
     filling = Meanwhile(
         "key",
-        lambda: shell.run("sh", "-c", f"head -c 1M /dev/zero >{root}/full", by=by, check=False),
+        lambda: shell.run("sh", "-c", full, "sh", root, by=Deadline.after(60), check=False),
     )
 
     with pytest.raises(TokenRefused):

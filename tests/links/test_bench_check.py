@@ -59,7 +59,8 @@ def test_a_bench_whose_entry_is_true_passes(bench_box: BenchBox, pdu: PowerServe
     checks = check(bench_box, cut=True, power=power_line(pdu), layout=layout)
 
     assert failed(checks) == []
-    assert skipped(checks) == []
+    # This machine has no TEE: nobody could answer one.
+    assert skipped(checks) == ["tee-supplicant", "storage lasts"]
     assert exit_status(list(checks.values())) == 0
     assert bench_box.cuts == 1
     assert "U-Boot 2025.01" in checks["power"].said

@@ -28,6 +28,8 @@ from provisioning.token_public import KeyProfile
 from provisioning.token_secrets import SecretKey, SecretProfile
 from provisioning.token_state import TokenState
 
+_COUNTING_SECONDS = 10.0
+
 
 class KeySession:
     """Cold until the first verb. Verbs raise TokenRefused, DeadlineExpired, LinkLost, BoxDied.
@@ -288,7 +290,19 @@ class _OverBridge:
                 self._session.close()
             if isinstance(cause, TrustBoxError):
                 raise cause from problem
+            if isinstance(problem, TokenRefused) and problem.ckr == "CKR_DEVICE_MEMORY":
+                problem.hint = f"{self._count(by)}{problem.hint}"
             raise
+
+    def _count(self, by: Deadline) -> str:
+        """How many objects are in a full token; "" where it has no memory left to tell."""
+        try:
+            found = self._process.call(
+                "objects", doing="counting what is in the token", by=by.sooner(_COUNTING_SECONDS)
+            )
+        except TrustBoxError:
+            return ""
+        return f"{len(found)} objects are in it. " if isinstance(found, list) else ""
 
     def close(self) -> None:
         self._process.close()

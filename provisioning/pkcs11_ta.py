@@ -23,6 +23,7 @@ from harness.tee_params import Direction, Memref
 from provisioning.device_id import PKCS11_TA
 from provisioning.tee_answers import octets
 from provisioning.token_ckr import ckr_of
+from provisioning.token_hints import hint_of
 
 LABEL_OCTETS = 32
 _MOST = 4096
@@ -226,7 +227,7 @@ class Pkcs11Ta:
             raise BadFrame(f"{doing}: the PKCS#11 TA gave no return value")
         value = struct.unpack("<I", answer)[0]
         if value:
-            raise TokenRefused(doing, ckr_of(value))
+            raise TokenRefused(doing, ckr_of(value), hint=hint_of(ckr_of(value)))
         return octets(result, 2) if room else b""
 
     def _handle(self, call: Call, control: bytes, *, data: bytes = b"") -> int:

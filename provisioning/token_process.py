@@ -14,6 +14,7 @@ from typing import IO
 
 from harness.deadline import Deadline
 from harness.errors import BadFrame, DeadlineExpired, LinkLost, Misuse, TokenRefused
+from provisioning.token_hints import hint_of
 from provisioning.token_protocol import (
     LONGEST_LINE,
     Answer,
@@ -75,7 +76,7 @@ class TokenProcess:
                 self.close()  # what it would answer now belongs to nobody
                 raise
         if answer.ckr:
-            raise TokenRefused(doing, answer.ckr)
+            raise TokenRefused(doing, answer.ckr, hint=hint_of(answer.ckr))
         if answer.fault:
             raise LinkLost(f"{doing}: {answer.fault}", hint=self._said())
         return answer.value

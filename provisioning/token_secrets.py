@@ -232,22 +232,7 @@ class SecretsAndData:
                 make(template)
             except TokenRefused as refusal:
                 if refusal.ckr not in TEMPLATE_REFUSED or template is templates[-1]:
-                    raise _said_why(refusal) from refusal
+                    raise
             else:
                 return template.name
         raise Misuse("a key needs a template")
-
-
-_LACKS: Mapping[str, str] = {
-    "CKR_MECHANISM_INVALID": "This token, or p11-kit on the way to it, does not make keys of this"
-    " kind. p11-kit 0.24 carries EC (P-256, P-384), RSA and AES, and no Ed25519.",
-    "CKR_CURVE_NOT_SUPPORTED": "The token does not know this curve: choose another profile.",
-    "CKR_KEY_SIZE_RANGE": "The token does not make keys of this size: choose another profile.",
-    "CKR_DEVICE_MEMORY": "The token has no room left: erase keys that are not needed.",
-}
-
-
-def _said_why(refusal: TokenRefused) -> TokenRefused:
-    return TokenRefused(
-        refusal.doing, refusal.ckr, hint=refusal.hint or _LACKS.get(refusal.ckr, "")
-    )

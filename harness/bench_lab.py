@@ -1,7 +1,8 @@
 """The directory that everybody in a lab shares: who holds which bench, and which are quarantined.
 
 One station: the default, on its own disk. Several: ``lab_directory`` of the entry, or the
-environment's TRUSTBOX_LAB, names a directory that all of them mount.
+environment's TRUSTBOX_LAB, names a directory that all of them mount. What stands in it is parsed as
+strictly as anything foreign: whoever takes over a dead owner's bench replaces files of his.
 """
 
 from __future__ import annotations
@@ -12,27 +13,44 @@ import json
 import os
 import re
 import socket
+import stat
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from harness.errors import RigError
+import platformdirs
 
-DEFAULT = Path("/var/tmp/trustbox-lab")  # noqa: S108 - shared between users on purpose, see below
+from harness.errors import RigError
+from harness.owned import distrust
+
+SHARED = Path("/var/lib/trustbox/lab")
+"""Of all users of the station, where an administrator made it (docs/benches.md). Not in /run: a
+quarantine outlives a reboot."""
+BEFORE = Path("/var/tmp/trustbox-lab")  # noqa: S108 - only looked at
+"""Where it was before: everybody could write to it, and so lift a quarantine."""
 LONGEST = 8192
 
 
 def lab_directory(configured: Path | None = None) -> Path:
-    """The directory, made if need be. Raises RigError when it cannot be used.
+    """The directory, made for this user alone if need be. Raises RigError when it cannot be used,
+    or when others than root, this user and its group may change what is in it.
 
-    Open to every user of the machine: whoever takes over a dead owner's bench replaces files that
-    are not his. What stands in it is parsed as strictly as anything foreign.
+    Where no name was given: SHARED where that is, else this user's own.
     """
-    path = configured or Path(os.environ.get("TRUSTBOX_LAB") or DEFAULT)
+    named = configured or os.environ.get("TRUSTBOX_LAB")
+    if not named:
+        _nothing_left_behind()
+    path = Path(named) if named else SHARED if SHARED.exists() else _own()
     try:
         with contextlib.suppress(FileExistsError):
-            path.mkdir(parents=True)
-            path.chmod(0o777)
+            path.mkdir(parents=True, mode=0o700)
+        problem = distrust(path.stat(), group=True)
+        if problem:
+            raise RigError(
+                f"{path} cannot keep the benches' locks: {problem}, and could lift a quarantine",
+                hint=f"For you alone: chmod 700 {path}. For those of a group: chgrp GROUP {path} &&"
+                f" chmod 2770 {path}. docs/benches.md says how a station's users share one.",
+            )
         if path.is_dir() and os.access(path, os.W_OK | os.X_OK):
             return path
         problem = "no directory that this user may write to"
@@ -40,8 +58,32 @@ def lab_directory(configured: Path | None = None) -> Path:
         problem = failed.strerror or str(failed)
     raise RigError(
         f"{path} cannot keep the benches' locks: {problem}",
-        hint="Name another directory with lab_directory in the bench's entry, or TRUSTBOX_LAB.",
+        hint=f"The users of this station share {SHARED}: is your user in its group?"
+        if path == SHARED
+        else "Name another directory with lab_directory in the bench's entry, or TRUSTBOX_LAB.",
     )
+
+
+def _own() -> Path:
+    """It depends on the user alone, so that cron's commands and a terminal's have the same."""
+    return Path(platformdirs.user_state_path("trustbox")) / "lab"
+
+
+def _nothing_left_behind() -> None:
+    """Raises RigError while there are marks where they were before: a quarantine that nobody reads
+    any more would be a quarantine lifted. Everybody can clear that place, so nobody is shut out."""
+    try:
+        open_to_all = stat.S_IMODE(BEFORE.lstat().st_mode) & 0o1007 == 0o007
+        marks = sorted(BEFORE.glob("*.quarantine")) if open_to_all else []
+    except OSError:
+        return
+    if marks:
+        raise RigError(
+            f"{len(marks)} benches are in quarantine in {BEFORE}, where locks are no longer kept:"
+            " everybody may write there",
+            hint=f"Look at {marks[0]} and the others. Move those that hold to {SHARED} if there is"
+            f" one, else to {_own()}; then: rm -r {BEFORE}",
+        )
 
 
 def line_key(url: str) -> str:
@@ -89,15 +131,21 @@ def _key(kind: str, text: str) -> str:
 
 def put(path: Path, values: Mapping[str, object]) -> None:
     """Replace the file atomically, readable for everybody. Raises RigError."""
+    text = json.dumps(values, ensure_ascii=False).encode(errors="backslashreplace")
+    if len(text) > LONGEST:
+        raise RigError(f"{path} cannot be written: it would be longer than {LONGEST} octets")
+    name = ""
     try:
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-        with os.fdopen(descriptor, "w") as file:
+        with os.fdopen(descriptor, "wb") as file:
             os.fchmod(descriptor, 0o644)
-            json.dump(values, file)
+            file.write(text)
             file.flush()
             os.fsync(descriptor)
         Path(name).replace(path)
     except OSError as problem:
+        if name:
+            Path(name).unlink(missing_ok=True)
         raise RigError(f"{path} cannot be written: {problem.strerror}") from problem
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -147,18 +148,14 @@ class BenchLock:
 
     def _age(self) -> float:
         """Seconds since the last heartbeat, by the disk's clock alone."""
-        probe = self.path.with_name(
-            f".clock-{self.path.name}-{os.getpid()}-{threading.get_ident()}"
-        )
         try:
-            probe.touch()
-            return probe.stat().st_mtime - self.path.stat().st_mtime
+            with tempfile.NamedTemporaryFile(dir=self.path.parent, prefix=".clock-") as probe:
+                now = os.fstat(probe.fileno()).st_mtime
+            return now - self.path.stat(follow_symlinks=False).st_mtime
         except FileNotFoundError:
             return self._dead  # it was released in between
         except OSError as problem:
             raise RigError(f"{self.path} cannot be looked at: {problem.strerror}") from problem
-        finally:
-            probe.unlink(missing_ok=True)
 
     def _owner(self) -> Owner | None:
         return Owner.parse(get(self.path) or {})
@@ -170,7 +167,7 @@ class BenchLock:
                     self._gone.set()
                     self._lost(f"{self.name} was taken over by {self._owner() or 'nobody'}")
                     return
-                os.utime(self.path)
+                os.utime(self.path, follow_symlinks=False)
             except OSError as problem:
                 self._log.warning("%s: no heartbeat: %s", self.name, problem)
 

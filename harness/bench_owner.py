@@ -43,14 +43,14 @@ class Owner:
     def parse(cls, values: Mapping[str, object]) -> Owner | None:
         """None when ``values`` are not an owner's; texts are made harmless and short."""
         texts = [values.get(key) for key in ("user", "host", "machine", "target")]
-        numbers = [values.get(key) for key in ("pid", "started", "since")]
-        if not all(isinstance(text, str) for text in texts) or not all(
-            isinstance(number, int | float) for number in numbers
-        ):
+        pid, started, since = values.get("pid"), values.get("started"), when(values.get("since"))
+        if not all(isinstance(text, str) for text in texts) or since is None:
+            return None
+        # Not bool, which is an int; and no number that the rest of the world cannot take.
+        if type(pid) is not int or type(started) is not int or max(abs(pid), abs(started)) >> 63:
             return None
         user, host, on, target = (printable(str(text))[:100] for text in texts)
-        pid, started, since = (float(str(number)) for number in numbers)
-        return cls(user, host, int(pid), int(started), on, since, target)
+        return cls(user, host, pid, started, on, since, target)
 
     def as_dict(self) -> dict[str, object]:
         return asdict(self)
@@ -70,6 +70,12 @@ class Owner:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(self.since))
         known = f", as {self.target}" if self.target else ""
         return f"{self.user}@{self.host}, process {self.pid}{known}, since {when}"
+
+
+def when(value: object) -> float | None:
+    """Seconds of the epoch that a calendar can show (NaN and the year 30000 are none)."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if number and 0 <= value < 1e11 else None  # type: ignore[operator,arg-type]
 
 
 def machine() -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.bench_lab import get, put
-from harness.bench_owner import Owner
+from harness.bench_owner import Owner, when
 from harness.errors import RigError
 from harness.recording import printable
 
@@ -35,7 +35,7 @@ def quarantine(directory: Path, keys: Sequence[str], *, serial: str, reason: str
     owner = Owner.here("")
     mark = {
         "serial": serial,
-        "reason": reason[:2000],
+        "reason": reason[:1000],
         "since": time.time(),
         "by": f"{owner.user}@{owner.host}",
         "keys": list(keys),
@@ -50,11 +50,10 @@ def quarantined(directory: Path, keys: Sequence[str]) -> Quarantine | None:
     values = next((values for values in found if values is not None), None)
     if values is None:
         return None
-    since = values.get("since")
     return Quarantine(
         _text(values, "serial"),
         _text(values, "reason"),
-        float(since) if isinstance(since, int | float) else 0.0,
+        when(values.get("since")) or 0.0,
         _text(values, "by"),
     )
 

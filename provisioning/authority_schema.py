@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from harness.errors import Misuse
+from harness.errors import Misuse, TrustBoxError
+from provisioning.file_trouble import refused_database
 from provisioning.private_files import sync_directory
 
 FORM = 2
@@ -125,9 +126,8 @@ def _has_table(database: sqlite3.Connection) -> bool:
     return database.execute(asked).fetchone() is not None
 
 
-def unusable(path: Path, problem: Exception) -> Misuse:
-    return Misuse(
+def unusable(path: Path, problem: OSError | sqlite3.Error) -> TrustBoxError:
+    return refused_database(path, problem) or Misuse(
         f"{path} cannot be used: {problem}",
-        hint="It is the index of what the CA signed. Make room if the disk is full; if it is"
-        f" damaged, put it aside: {RECOVER}",
+        hint=f"It is the index of what the CA signed. If it is damaged, put it aside: {RECOVER}",
     )

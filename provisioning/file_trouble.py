@@ -8,7 +8,9 @@ DiskFailed, 8, and never held against a box.
 from __future__ import annotations
 
 import errno
+import os
 import shlex
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,6 +65,34 @@ def refused(
         f"{path} cannot be {done}: {why}",
         hint=hint or "Name another place, or change its owner and mode, then run it again.",
     )
+
+
+def refused_database(path: Path, problem: OSError | sqlite3.Error) -> TrustBoxError | None:
+    """What to raise for a database in the file ``path``; None where no disk is to blame for it.
+
+    SQLite has an errno of its own (its Result and Error Codes): a full disk, a failed read or
+    write, and a file or journal that it may not write.
+    """
+    if isinstance(problem, OSError):
+        return refused(path, problem)
+    code = getattr(problem, "sqlite_errorcode", 0) & 0xFF
+    number = {sqlite3.SQLITE_FULL: errno.ENOSPC, sqlite3.SQLITE_IOERR: errno.EIO}.get(code)
+    if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN) and is_read_only(path.parent):
+        number = errno.EROFS
+    return None if number is None else refused(path, OSError(number, os.strerror(number)))
+
+
+def is_read_only(path: Path) -> bool:
+    """Whether the disk takes no writing at all, for whatever reason."""
+    return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+
+
+def no_room(path: Path, octets: int = 16384) -> TrustBoxError | None:
+    """The error where the disk of ``path`` has not as much room; for programs that do not say."""
+    about = os.statvfs(path)
+    if about.f_bavail * about.f_frsize >= octets and about.f_favail:
+        return None
+    return refused(path, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
 
 
 def _mounted(path: Path) -> Path:

@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.errors import Misuse
+from harness.errors import Misuse, TrustBoxError
+from provisioning.file_trouble import refused_database
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS enrollment (
@@ -62,8 +63,10 @@ class DpsStore:
     """``path`` None: in memory, for as long as this lives. Threads take turns."""
 
     def __init__(self, path: Path | None = None) -> None:
-        """Raises Misuse when the file cannot be used."""
-        self._lock = threading.Lock()
+        """Raises Misuse when the file cannot be used, DiskFailed (all of its methods) when its
+        disk is full, read-only or broken: what was there then is as it was.
+        """
+        self._lock, self._path = threading.Lock(), path
         try:
             if path is not None:  # SQLite gives its journal the mode of the database
                 os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
@@ -72,7 +75,7 @@ class DpsStore:
             )
             self._database.executescript(_SCHEMA)
         except (OSError, sqlite3.Error) as problem:
-            raise Misuse(f"{path} cannot be used: {problem}") from problem
+            raise self._unusable(problem) from problem
 
     def close(self) -> None:
         with self._lock:
@@ -123,7 +126,18 @@ class DpsStore:
     @contextmanager
     def _do(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
-            yield self._database
+            try:
+                yield self._database
+            except sqlite3.Error as problem:
+                raise self._unusable(problem) from problem
+
+    def _unusable(self, problem: OSError | sqlite3.Error) -> TrustBoxError:
+        disk = None if self._path is None else refused_database(self._path, problem)
+        return disk or Misuse(
+            f"{self._path} cannot be used: {problem}",
+            hint="It is what the local provisioning service remembers. If it is damaged, move it"
+            " away: the next run registers its box again.",
+        )
 
 
 def _kind(group: bool) -> str:

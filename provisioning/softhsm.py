@@ -8,7 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.deadline import Deadline
-from harness.errors import DeviceRefused, Misuse
+from harness.errors import DeviceRefused, Misuse, TokenRefused
+from provisioning.file_trouble import no_room
 from provisioning.locks import locked
 from provisioning.pins import Pins
 from provisioning.private_files import private_directory, write_durably
@@ -58,8 +59,10 @@ def softhsm_token(state: Path, label: str, *, by: Deadline) -> Token:
                 lambda: Pins.read(pins).user,
             )
             return session.open(by=by)
-        except BaseException:
+        except BaseException as problem:
             process.close()
+            if isinstance(problem, TokenRefused) and (full := no_room(tokens)):
+                raise full from problem  # SoftHSM2 answers CKR_DEVICE_ERROR, which says nothing
             raise
 
 

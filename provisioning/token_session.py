@@ -44,8 +44,9 @@ class TokenAway(RigError):
         super().__init__(
             f"this station's token {token} cannot be used now: {why.message}",
             hint=hint
-            or "Is it there, and the way to it? The next try logs in again by itself; nothing is"
-            " wrong with the box. What was being signed is in the CA's index as unfinished.",
+            or "Is it there, and the way to it, and room on its disk? The next try logs in again by"
+            " itself; nothing is wrong with the box. What was being signed is in the CA's index as"
+            " unfinished.",
         )
         self.token, self.ckr = token, why.ckr if isinstance(why, TokenRefused) else ""
 

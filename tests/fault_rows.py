@@ -26,7 +26,7 @@ def cut_at(step: str) -> pytest.MarkDecorator:
     """The mark of a test that ends a run in a step; ``step`` is its name."""
     return pytest.mark.fault(
         "Run",
-        f"the power or the run ends in the step {step}",
+        "the power, the station or the run ends in a step: each of them was tried",
         comes="what was made is there, and nothing half; the command, where it lives on, ends with"
         " LinkLost or BoxDied, status 4 or 8, or after Ctrl-C with 130",
         then="run again: it goes on, makes nothing a second time, and completes",

@@ -156,6 +156,7 @@ class Stopped(TokenProcess):
     "the HSM does not answer any more while the CA signs",
     comes="TokenAway, status 8; the certificate's row stays in the index as unfinished",
     then="run it again: a new number is signed; trustbox ca list shows the unfinished one",
+    case="F-08",
 )
 def test_signing_that_was_cut_is_not_repeated_and_the_next_one_has_a_new_number(
     authority: Authority, by: Deadline
@@ -208,6 +209,7 @@ def asking(authority: Authority, tmp_path: Path) -> Iterator[Asking]:
     "the HSM is lost in mid-service of trustbox factory serve (time-out, worker killed, link)",
     comes="HTTP 503 with Retry-After while it is away; never 400 or 401",
     then="nothing: the next request logs in again by itself",
+    case="F-08",
 )
 def test_est_server_whose_hsm_was_away_says_503_and_serves_again(
     asking: Asking, by: Deadline

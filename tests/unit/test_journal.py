@@ -28,6 +28,7 @@ def place(tmp_path: Path) -> Path:
     "a power cut leaves half a line at the end of a journal",
     comes="nothing: the half line stays, alone, and what is written next is a line of its own",
     then="nothing; the line before it says what was begun",
+    case="F-31",
 )
 def test_an_intent_after_a_torn_line_is_a_line_of_its_own(place: Path) -> None:
     with Journal(place, "first") as journal:
@@ -57,6 +58,7 @@ def test_a_line_that_the_disk_took_only_in_part_is_not_durable(place: Path) -> N
     "full when a run or a command writes down what it is about to do",
     comes="DiskFailed, exit status 8; nothing was done to the box",
     then="make room, then run the same again",
+    case="F-11",
 )
 def test_a_full_disk_is_the_stations_trouble_and_named() -> None:
     """/dev/full is a real device that has no space left."""

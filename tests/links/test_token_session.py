@@ -72,7 +72,7 @@ def opened(hsm: Factory, by: Deadline) -> Iterator[Token]:
 
 @pytest.fixture
 def authority(tmp_path: Path, by: Deadline) -> Iterator[Authority]:
-    with Station(tmp_path).authority(by=by) as ca:
+    with Station(tmp_path).authority(make=True, by=by) as ca:
         yield ca
 
 

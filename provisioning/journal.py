@@ -113,11 +113,12 @@ class Begun:
         return f"{self.step} was begun on {self.at} ({self.doing}) and never ended (run {self.run})"
 
 
-def unended(path: Path) -> tuple[Begun, ...]:
+def unended(path: Path, *, failed: bool = False) -> tuple[Begun, ...]:
     """What the journal says was begun and never ended, oldest first; nothing without a journal.
 
     An intent is ended by its own run, or by a later one that did the same step or found it done.
-    Lines that are none are passed over. Raises Misuse and DiskFailed.
+    ``failed``: with those that their own run could not bring to an end. Lines that are none are
+    passed over. Raises Misuse and DiskFailed.
     """
     found: dict[tuple[str, str], Begun] = {}
     for line in _lines(path):
@@ -128,7 +129,9 @@ def unended(path: Path) -> tuple[Begun, ...]:
                 found[run, step] = Begun(str(line.get("at", "")), run, step, doing, of)
             case {"run": str(run), "step": str(step), "phase": str(phase)}:
                 ended = [key for key in found if key[1] == step and phase in _SETTLES]
-                for key in [*ended, (run, step)]:
+                if not (failed and phase == "failed"):
+                    ended.append((run, step))
+                for key in ended:
                     found.pop(key, None)
     return tuple(found.values())
 

@@ -17,13 +17,14 @@ from collections.abc import Callable
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap_with_padding
 
 from harness.deadline import Deadline
 from harness.errors import BadFrame, IntegrityFailure, Misuse
 from harness.secret import Secret
 from harness.target import Target
-from provisioning.key_evidence import examine_unused
+from provisioning.key_evidence import CHECKED, examine_unused
 from provisioning.key_verdict import KeyVerdict, verdict_of
 from provisioning.pin_budget import PinBudget
 from provisioning.pkcs11_ta import Attributes, Cka, Pkcs11Ta, Who
@@ -97,6 +98,14 @@ def import_secret(
         ta.unwrap(
             session, private, _RSA_AES_KEY_WRAP, parameters, wrapped, _wanted(id, label, profile)
         )
+
+
+def holds(token: Token, id: bytes, value: Secret, *, by: Deadline) -> bool:
+    """Whether the token's AES key of this CKA_ID is just this one, by what it makes of a block."""
+    block = CHECKED[:16]
+    encryptor = Cipher(algorithms.AES(value.reveal()), modes.CBC(bytes(16))).encryptor()
+    ours = encryptor.update(block) + encryptor.finalize()  # of one block, CBC from zeros is ECB
+    return token.encrypt(id, block, by=by) == ours
 
 
 def judge_wrapping_pair(token: Token, *, by: Deadline) -> None:

@@ -60,6 +60,20 @@ def some_generations(keys: KeySession, purpose: str, *, by: Deadline) -> tuple[G
     )
 
 
+def superseded(keys: KeySession, purpose: str, *, by: Deadline) -> tuple[bytes, ...]:
+    """CKA_IDs of what ``retire`` would erase, whole keys or not."""
+    there = generations(keys, purpose, by=by)
+    newest = there[-1].number if there else 1
+    return tuple(keys.id_of(purpose, number) for number in range(1, newest))
+
+
+def dropped(keys: KeySession, purpose: str, *, by: Deadline) -> tuple[bytes, ...]:
+    """The CKA_ID of what ``rotate`` would erase first with ``anew``, if there is one."""
+    there = generations(keys, purpose, by=by)
+    left = len(there) > 1 and not there[-1].certified
+    return (there[-1].key.id,) if left else ()
+
+
 def in_use(there: Sequence[Generation]) -> KeyPair | None:
     """The newest certified one; without any certificate the oldest: what comes after it is being
     made.

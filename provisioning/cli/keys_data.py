@@ -23,6 +23,7 @@ from provisioning.cli.keys_options import (
     tell,
 )
 from provisioning.cli.options import AsJson, Lasting, Serial, TargetName, TargetsFile, to_stderr
+from provisioning.on_record import attempts
 from provisioning.private_files import write_durably
 from provisioning.token_secrets import LARGEST_DATA
 
@@ -92,9 +93,12 @@ def put(
         if new:
             if before:
                 permitted_to(f"replacing {label} in the token", box.target)
-            there.store_data(label, value, by=by)
-            if there.data(label, by=by) != value:
-                raise IntegrityFailure(f"the token took {label} and gives something else back")
+            step, doing = f"keys data put {label}", f"keeping {len(value)} octets as {label}"
+            with chosen.on_record(box.target, step, doing, by=by) as effect:
+                there.store_data(label, value, by=by)
+                if there.data(label, by=by) != value:
+                    raise IntegrityFailure(f"the token took {label} and gives something else back")
+                effect.said = f"{len(value)} octets are kept as {label}"
         tell(
             as_json,
             f"{label} of {box.target.serial}: {len(value)} octets are"
@@ -170,9 +174,13 @@ def erase(
         permitted_to(f"erasing {label}", box.target)
         by = Deadline.after(KEY_SECONDS)
         chosen.log_in(box.keys, box.target, by=by)
-        gone = box.keys.token.destroy_data(label, by=by)
-        if not gone:
+        step = f"keys data erase {label}"
+        listed = [one for one, _ in box.keys.token.data_listed(by=by) if one == label]
+        if not listed and not attempts(chosen.station, box.target.serial, step):
             raise _nothing(label)
+        with chosen.on_record(box.target, step, f"erasing {label}", by=by) as effect:
+            gone = box.keys.token.destroy_data(label, by=by)
+            effect.said = f"{label} is erased"
         said = f"{label} of {box.target.serial} is erased"
         tell(as_json, said, serial=box.target.serial, label=label, erased=gone)
 

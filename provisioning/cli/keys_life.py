@@ -23,8 +23,11 @@ from provisioning.cli.keys_options import (
 )
 from provisioning.cli.options import AsJson, Lasting, Serial, TargetName, TargetsFile, to_stderr
 from provisioning.device_key import device_purpose
+from provisioning.key_import import holds
 from provisioning.key_inventory import inventory
 from provisioning.key_names import checked_purpose
+from provisioning.lost_keys import going
+from provisioning.on_record import attempts
 
 
 def register(app: typer.Typer) -> None:
@@ -46,7 +49,8 @@ def erase(
 ) -> None:
     """Erase everything of one CKA_ID: keys and certificates. Needs --lasting TB-….
 
-    This is also how quarantine ends, once a person has looked: what is not one whole key goes.
+    This is also how quarantine ends, once a person has looked: what is not one whole key goes. Its
+    certificates are put on the CA's list of those to revoke. Cut short, run the same again.
     """
     chosen = Chosen(target, serial, config, token, pins, state, lasting)
     with chosen.box() as box:
@@ -54,16 +58,25 @@ def erase(
         by = Deadline.after(KEY_SECONDS)
         chosen.log_in(box.keys, box.target, by=by)
         meant = [held for held in inventory(box.keys.token, by=by) if held.id.hex() == id.lower()]
-        if not meant:
+        step = f"keys erase {id.lower()}"
+        if not meant and not attempts(chosen.station, box.target.serial, step):
             raise Misuse(f"the token has nothing of id {id}", hint="trustbox keys list shows all.")
-        box.keys.erase_id(meant[0].id, by=by)
+        label = meant[0].label if meant else "what an erasing that was cut short was of"
+        objects = meant[0].objects if meant else ()
+        gone = going(box.keys.token, [held.id for held in meant], by=by)
+        doing = f"erasing {label} ({id}): {', '.join(objects) or 'nothing is left of it'}"
+        with chosen.on_record(box.target, step, doing, gone=gone, by=by) as effect:
+            for held in meant:
+                box.keys.erase_id(held.id, by=by)
+            effect.said = f"{label} ({id}) is erased"
         tell(
             as_json,
-            f"{meant[0].label} ({id}) is erased: {', '.join(meant[0].objects)}",
+            f"{label} ({id}) is erased: {', '.join(objects) or 'nothing was left of it'}",
+            **effect.left.facts,
             serial=box.target.serial,
-            label=meant[0].label,
-            cka_id=meant[0].id.hex(),
-            erased=list(meant[0].objects),
+            label=label if meant else None,
+            cka_id=id.lower(),
+            erased=list(objects),
         )
 
 
@@ -97,8 +110,17 @@ def import_(
         by = Deadline.after(KEY_SECONDS)
         found = chosen.log_in(box.keys, box.target, by=by)
         known = chosen.known(box.target, found, by=by)
-        to_stderr(f"{purpose}: wrapping it for the token")
-        key = box.keys.import_secret(purpose, value, pin=known.user, by=by)
+        step, doing = f"keys import {purpose}", f"importing the key {purpose}"
+        cut = bool(attempts(chosen.station, box.target.serial, step))
+        there = box.keys.find_secret(purpose, by=by) if cut else None
+        with chosen.on_record(box.target, step, doing, by=by) as effect:
+            if there is not None and holds(box.keys.token, there.id, value, by=by):
+                to_stderr(f"{purpose}: the import that was cut short had put it there")
+                key = there
+            else:
+                to_stderr(f"{purpose}: wrapping it for the token")
+                key = box.keys.import_secret(purpose, value, pin=known.user, by=by)
+            effect.said = f"{purpose} is in the token, id {key.id.hex()}"
         tell(
             as_json,
             f"{purpose} of {box.target.serial} is in the token, id {key.id.hex()}",

@@ -15,7 +15,10 @@ from harness.deadline import Deadline
 from harness.errors import Misuse
 from harness.target import Target
 from provisioning.cli.options import opened, to_stderr
+from provisioning.journal import unended
 from provisioning.keys import KeySession
+from provisioning.lost_keys import Going
+from provisioning.on_record import Effect, journal_of, on_record
 from provisioning.pin_sources import PinSource
 from provisioning.pins import Pins
 from provisioning.plan import is_plan, read_plan
@@ -74,6 +77,24 @@ class Chosen:
     state: Path | None
     lasting: str | None = None
 
+    @contextmanager
+    def on_record(
+        self,
+        target: Target,
+        step: str,
+        doing: str,
+        *,
+        gone: Going | None = None,
+        by: Deadline,
+    ) -> Iterator[Effect]:
+        """See ``on_record.on_record``; says which certificates outlive their keys, and what to do
+        about them.
+        """
+        with on_record(self.station, target.serial, step, doing, gone=gone, by=by) as effect:
+            yield effect
+        for said in effect.left.told():
+            to_stderr(said)
+
     @property
     def station(self) -> Station:
         return Station(self.state.absolute()) if self.state else Station.default()
@@ -91,6 +112,8 @@ class Chosen:
             ) as target,
             TrustBox(target, budget=self.station.pin_budget) as box,
         ):
+            for left in unended(journal_of(self.station, target.serial)):
+                to_stderr(f"note: {left.told}")
             yield box
 
     def find(self, keys: KeySession, target: Target, *, by: Deadline) -> TokenState:

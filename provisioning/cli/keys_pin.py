@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -109,7 +110,8 @@ def change(
                     f"this station keeps the PINs of the token {found.label} itself",
                     hint="Leave out --new-pins: it gets a new random one.",
                 )
-            finished = change_kept_pins(box.keys, found, source.path, (role,), by=by)
+            with _recorded(chosen, box, found, role, by=by):
+                finished = change_kept_pins(box.keys, found, source.path, (role,), by=by)
         elif new_pins is not None:
             _change_to_file(chosen, box, found, role, new_pins, by=by)
         else:
@@ -141,12 +143,24 @@ def _change_to_file(
 ) -> None:
     """The role's PIN becomes the one in the operator's file, which is read before one is tried."""
     wanted, old = Pins.read(file), chosen.known(box.target, found, by=by)
-    box.keys.change_pin(
-        found.label, role, of(old, role), of(wanted, role), serial=found.serial, by=by
-    )
+    with _recorded(chosen, box, found, role, by=by):
+        box.keys.change_pin(
+            found.label, role, of(old, role), of(wanted, role), serial=found.serial, by=by
+        )
     other: Role = "user" if role == "so" else "so"
     if of(old, other).reveal() != of(wanted, other).reveal():
         to_stderr(f"{file} has another {_TOLD[other]} PIN, too: change that as well")
+
+
+@contextmanager
+def _recorded(
+    chosen: Chosen, box: TrustBox, found: TokenState, role: Role, *, by: Deadline
+) -> Iterator[None]:
+    step = f"keys pin change {found.label} {role}"
+    doing = f"giving the token {found.label} another {_TOLD[role]} PIN"
+    with chosen.on_record(box.target, step, doing, by=by) as effect:
+        yield
+        effect.said = f"the token {found.label} has another {_TOLD[role]} PIN"
 
 
 def _told(source: PinSource | None) -> str:
@@ -172,11 +186,16 @@ def unblock(
         by = Deadline.after(KEY_SECONDS)
         found = chosen.find(box.keys, box.target, by=by)
         source = chosen.source(box.target, found)
-        if isinstance(source, KeptPins):
-            unblock_kept_pin(box.keys, found, source.path, by=by)
-        else:
-            own = chosen.known(box.target, found, by=by)
-            box.keys.token.reset_user_pin(found.label, own.so, own.user, serial=found.serial, by=by)
+        own = None if isinstance(source, KeptPins) else chosen.known(box.target, found, by=by)
+        step = f"keys pin unblock {found.label}"
+        doing = f"setting the user PIN of the token {found.label} anew"
+        with chosen.on_record(box.target, step, doing, by=by):
+            if isinstance(source, KeptPins):
+                unblock_kept_pin(box.keys, found, source.path, by=by)
+            elif own is not None:
+                box.keys.token.reset_user_pin(
+                    found.label, own.so, own.user, serial=found.serial, by=by
+                )
         said = f"{found.label} of {box.target.serial} opens with its user PIN again"
         tell(as_json, said, serial=box.target.serial, token=found.label, unblocked="user")
 

@@ -24,7 +24,8 @@ from provisioning.cli.keys_options import (
 from provisioning.cli.options import AsJson, Serial, TargetName, TargetsFile, to_stderr
 from provisioning.device_key import check_is_device_key, device_purpose
 from provisioning.key_names import checked_purpose
-from provisioning.key_rotation import retire, rotate
+from provisioning.key_rotation import dropped, retire, rotate, superseded
+from provisioning.lost_keys import going, outliving
 from provisioning.token_public import KeyProfile
 
 
@@ -78,13 +79,25 @@ def rotate_(
             chosen.log_in(box.keys, box.target, by=by)
             to_stderr(f"{purpose}: making the next generation in the token, and proving it")
             allowed = ca.settings.device_keys if ca else None
-            old, new = rotate(box.keys, purpose, profile, allowed=allowed, anew=anew, by=by)
-            if ca is not None:
-                to_stderr(f"{purpose}: certifying generation {new.number}")
-                request = box.identity.request(new.key, by=by)
-                there = next((e.number for e in ca.good(box.target.serial)), None)
-                issued = ca.certify(request, box.target.serial, days=period, replaces=there, by=by)
-                box.identity.install(new.key, (issued, ca.issuing), by=by)
+            step, doing = f"keys rotate {purpose}", f"making the next generation of {purpose}"
+            gone = dropped(box.keys, purpose, by=by) if anew else ()
+            lost = going(box.keys.token, gone, by=by)
+            with chosen.on_record(box.target, step, doing, gone=lost, by=by) as effect:
+                old, new = rotate(box.keys, purpose, profile, allowed=allowed, anew=anew, by=by)
+                if ca is not None:
+                    to_stderr(f"{purpose}: certifying generation {new.number}")
+                    request = box.identity.request(new.key, by=by)
+                    there = next((e.number for e in ca.good(box.target.serial)), None)
+                    issued = ca.certify(
+                        request, box.target.serial, days=period, replaces=there, by=by
+                    )
+                    box.identity.install(new.key, (issued, ca.issuing), by=by)
+                effect.said = f"generation {new.number} is made"
+            for one in outliving(chosen.station, going(box.keys.token, [old.key.id], by=by)).ours:
+                to_stderr(
+                    f"certificate {one.number:x} of generation {old.number} stays good until"
+                    f" trustbox keys retire {purpose}, which puts it on the list to revoke"
+                )
         tell(
             as_json,
             f"{purpose} of {box.target.serial}: generation {new.number} is made"
@@ -98,6 +111,7 @@ def rotate_(
             cka_id=new.key.id.hex(),
             spki_sha256=new.key.spki_sha256,
             certified=not key_only,
+            **effect.left.facts,
         )
 
 
@@ -113,8 +127,8 @@ def retire_(
 ) -> None:
     """Erase the key's old generations, once the newest one has its certificate in the token.
 
-    Revoke their certificates as well: trustbox ca show --device, trustbox ca revoke. A key that is
-    not the device key and was never certified has to prove itself instead.
+    Their certificates are put on the CA's list of those to revoke. A key that is not the device key
+    and was never certified has to prove itself instead. Cut short, run the same again.
     """
     checked_purpose(purpose)
     chosen = Chosen(target, serial, config, token, pins, state)
@@ -122,14 +136,19 @@ def retire_(
         by = Deadline.after(KEY_SECONDS)
         chosen.log_in(box.keys, box.target, by=by)
         certified = purpose == device_purpose(chosen.station, box.target.serial)
-        gone = retire(box.keys, purpose, certified=certified, by=by)
-        told = ", ".join(str(one.number) for one in gone) or "none, there is only one"
+        step, doing = f"keys retire {purpose}", f"erasing the old generations of {purpose}"
+        lost = going(box.keys.token, superseded(box.keys, purpose, by=by), by=by)
+        with chosen.on_record(box.target, step, doing, gone=lost, by=by) as effect:
+            gone = retire(box.keys, purpose, certified=certified, by=by)
+            told = ", ".join(str(one.number) for one in gone) or "none, there is only one"
+            effect.said = f"erased generations: {told}"
         tell(
             as_json,
             f"{purpose} of {box.target.serial}: erased generations: {told}",
             serial=box.target.serial,
             purpose=purpose,
             erased=[one.number for one in gone],
+            **effect.left.facts,
         )
 
 

@@ -21,6 +21,7 @@ from provisioning.cli.keys_options import (
 )
 from provisioning.cli.options import AsJson, Lasting, Serial, TargetName, TargetsFile, to_stderr
 from provisioning.keys import KeySession
+from provisioning.lost_keys import Going, all_of, going
 from provisioning.pins import Pins
 from provisioning.token_state import TokenFlags, TokenState
 
@@ -51,8 +52,8 @@ def wipe(
 
     Says first what is in it. Label and PINs stay: it uses the SO PIN that is known here, never when
     one of its tries is left, and sets the user PIN that is known here, also where that was locked.
-    Cut short, run the same again. Then revoke the certificates of the lost keys (trustbox ca show
-    --device, trustbox ca revoke), and trustbox provision makes new ones.
+    Cut short, run the same again. The certificates of the lost keys are put on the CA's list of
+    those to revoke, and trustbox provision makes new keys. The box's journal has all of it.
     """
     chosen = Chosen(target, serial, config, token, pins, state, lasting)
     with chosen.box() as box:
@@ -60,15 +61,22 @@ def wipe(
         meant = _meant(chosen, box.keys, box.target, token_serial, by)
         permitted_to(f"wiping the token {meant.label}", box.target)
         known = chosen.known(box.target, meant, by=by)
-        to_stderr(f"{meant.label}: what is in it will be lost: {_held(box.keys, meant, known, by)}")
+        held, gone = _held(box.keys, meant, known, by)
+        to_stderr(f"{meant.label}: what is in it will be lost: {held}")
+        if gone is None:
+            gone = _unseen(chosen, box.keys, box.target, by)
         to_stderr(f"{meant.label}: initialising it again")
-        again = box.keys.wipe(
-            meant.label, so_pin=known.so, user_pin=known.user, serial=meant.serial, by=by
-        )
+        step, doing = f"keys wipe {meant.label}", f"erasing the token {meant.label}: {held}"
+        with chosen.on_record(box.target, step, doing, gone=gone, by=by) as effect:
+            again = box.keys.wipe(
+                meant.label, so_pin=known.so, user_pin=known.user, serial=meant.serial, by=by
+            )
+            effect.said = f"the token {again.label} is empty"
         tell(
             as_json,
             f"{again.label} of {box.target.serial} is empty, with the PINs that it had. Run"
-            " trustbox provision for new keys, and revoke the certificates of the old ones.",
+            " trustbox provision for new keys.",
+            **effect.left.facts,
             serial=box.target.serial,
             token=again.label,
             token_serial=again.serial,
@@ -94,14 +102,31 @@ def _meant(
     return meant[0]
 
 
-def _held(keys: KeySession, token: TokenState, known: Pins, by: Deadline) -> str:
-    """In words. A user PIN that may be wrong is not tried for it."""
+def _unseen(chosen: Chosen, keys: KeySession, target: Target, by: Deadline) -> Going:
+    """The keys of a token that was not looked into: all that the CA certified of the box, unless
+    another token may hold them.
+    """
+    if sum(one.initialised for one in keys.tokens(by=by)) == 1:
+        return all_of(chosen.station, target.serial)
+    to_stderr(
+        "whether its keys were certified was not looked at, and there are other tokens: look with"
+        f" trustbox ca show --device {target.serial}, and revoke (trustbox ca revoke) what was"
+    )
+    return Going()
+
+
+def _held(
+    keys: KeySession, token: TokenState, known: Pins, by: Deadline
+) -> tuple[str, Going | None]:
+    """In words, and its keys; None where it was not looked into: a user PIN that may be wrong is
+    not tried for it.
+    """
     if not token.has_user_pin or token.flags & _NOT_LOOKED_INTO:
-        return "not looked at, as no user PIN is set or wrong ones were tried"
+        return "not looked at, as no user PIN is set or wrong ones were tried", None
     keys.login(token.label, known.user, serial=token.serial, by=by)
-    found = keys.token.objects(by=by)
+    found, gone = keys.token.objects(by=by), going(keys.token, by=by)
     keys.logout(by=by)
     kinds = Counter(_IN_WORDS.get(kind, f"{kind} key") for kind, _, _ in found)
     names = sorted({label for _, label, _ in found if label})
     said = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
-    return f"{said} ({', '.join(names)})" if names else said or "nothing"
+    return f"{said} ({', '.join(names)})" if names else said or "nothing", gone

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -14,9 +15,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from harness.deadline import Deadline
 from harness.errors import IntegrityFailure
-from provisioning.key_import import WRAPPING_ID, WRAPPING_LABEL, judge_wrapping_pair
+from harness.secret import Secret
+from provisioning.key_import import WRAPPING_ID, WRAPPING_LABEL, holds, judge_wrapping_pair
 from provisioning.pins import Pins
-from provisioning.softhsm import softhsm_token
+from provisioning.softhsm import softhsm_module, softhsm_token
 from provisioning.token import Token
 from provisioning.token_public import KeyProfile
 
@@ -59,3 +61,30 @@ def put_in(place: Path, key: rsa.RSAPrivateKey) -> None:
         env={**os.environ, "SOFTHSM2_CONF": str(place / "softhsm2.conf")},
         check=True, capture_output=True, timeout=60,
     )  # fmt: skip
+
+
+def test_a_key_that_an_import_had_brought_is_known_again_and_another_is_not(
+    token: Token, tmp_path: Path, by: Deadline
+) -> None:
+    """So an import that was cut short is ended by the same again."""
+    value, other = bytes(range(32)), bytes(32)
+    program = f"""
+import pkcs11
+from pkcs11 import Attribute, KeyType, ObjectClass
+[token] = pkcs11.lib({softhsm_module()!r}).get_tokens(token_label={LABEL!r})
+with token.open(rw=True, user_pin=input()) as session:
+    session.create_object({{
+        Attribute.CLASS: ObjectClass.SECRET_KEY, Attribute.KEY_TYPE: KeyType.AES,
+        Attribute.TOKEN: True, Attribute.ID: b"storage", Attribute.LABEL: "storage",
+        Attribute.ENCRYPT: True, Attribute.DECRYPT: True, Attribute.VALUE: bytes(range(32)),
+    }})
+"""
+    subprocess.run(
+        [sys.executable, "-c", program],
+        input=Pins.read(tmp_path / "pins.toml").user.reveal(),
+        env={**os.environ, "SOFTHSM2_CONF": str(tmp_path / "softhsm2.conf")},
+        check=True, capture_output=True, timeout=60,
+    )  # fmt: skip
+
+    assert holds(token, b"storage", Secret(value), by=by)
+    assert not holds(token, b"storage", Secret(other), by=by)

@@ -11,8 +11,7 @@ How it comes to be is ``authority_ceremony``'s subject; what it may sign is ``au
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,24 +19,32 @@ from cryptography import x509
 
 from harness.deadline import Deadline
 from harness.errors import DeviceRefused, IntegrityFailure, Misuse
-from provisioning.authority_ceremony import Ceremony
 from provisioning.authority_entry import Entry, NewRow
 from provisioning.authority_files import CaFiles
 from provisioning.authority_index import Index
 from provisioning.authority_keys import signer_of
-from provisioning.authority_life import before, entry_of, give_up, is_read_back, is_revoked, knows
+from provisioning.authority_life import (
+    before,
+    entry_of,
+    give_up,
+    is_read_back,
+    is_revoked,
+    knows,
+    put_on_list,
+    revoke_keys,
+)
 from provisioning.authority_lock import locked
 from provisioning.authority_policy import DEVICE
 from provisioning.authority_publish import is_due, publish
+from provisioning.authority_reasons import REASONS, checked_reason
 from provisioning.authority_rules import may_have
 from provisioning.authority_settings import CaSettings
-from provisioning.authority_signing import REASONS, Signer
-from provisioning.authority_state import Stage, require_set_up, stage
+from provisioning.authority_signing import Signer
+from provisioning.authority_state import require_set_up
 from provisioning.authority_tokens import ISSUING_ID, key_id
 from provisioning.certificates import fits
 from provisioning.csr import checked_request
 from provisioning.idevid import NO_END, device_builder, new_serial_number
-from provisioning.private_files import private_directory
 from provisioning.token import Token
 from provisioning.token_public import PublicKey, spki_sha256
 
@@ -93,9 +100,8 @@ class Authority:
         still fits, whatever its ``days``, or a new one.
 
         ``days`` None: without end. ``replaces``: the number of the certificate of another key that
-        this one takes the place of; both are good until the new one was read back. ``again``
-        renews: the request repeats these names of the present certificate, and gets a new one even
-        where that would still do. ``run`` is kept with it.
+        this one takes the place of, once it was read back. ``again`` renews: the request repeats
+        these names of the present certificate, which is not given again. ``run`` is kept with it.
 
         Raises DeviceRefused when the request does not deserve one (``checked_request``,
         ``authority_rules.may_have``), IntegrityFailure when its key is another box's or a CA's,
@@ -167,26 +173,28 @@ class Authority:
         """
         number = which if isinstance(which, int) else which.serial_number
         with locked(self.state, by):
-            entry = entry_of(self.index, number)
-            if entry.revoked is None:
-                self.index.mark_to_revoke(number, why)
-            return entry_of(self.index, number)
+            return put_on_list(self.index, number, why)
 
-    def revoke(self, number: int, reason: str, *, by: Deadline) -> tuple[Entry, bool]:
-        """Revoke a box's certificate for good, and publish the CRL; whether that was new.
+    def revoke(self, number: int, reason: str, *, by: Deadline) -> tuple[Entry, tuple[Entry, ...]]:
+        """As ``revoke_all``, for one: that, and all that were changed."""
+        changed = self.revoke_all((number,), reason, by=by)
+        return entry_of(self.index, number), changed
 
-        The index has it first: whatever stops this, running it again completes it. Raises Misuse
-        for a reason that is not one, DeviceRefused for a certificate that is not in the index.
+    def revoke_all(self, numbers: Iterable[int], reason: str, *, by: Deadline) -> tuple[Entry, ...]:
+        """Revoke boxes' certificates for good, with every other one of their keys unless it is
+        ``superseded``, and publish the CRL. Those that this changed, as they are now.
+
+        A reason may get worse, and does not get better. One that was begun and never finished is
+        revoked too: RFC 5280 needs its number only, and its signature may be somewhere. The index
+        has it first: whatever stops this, running it again completes it. Raises Misuse for a reason
+        that is none, DeviceRefused for a certificate that is not in the index.
         """
-        if reason not in REASONS:
-            raise Misuse(f"{reason!r} is no reason; known are {', '.join(REASONS)}")
+        checked_reason(reason, REASONS)
         with locked(self.state, by):
-            entry = entry_of(self.index, number)
-            new = entry.revoked is None
-            if new:
-                self.index.revoke(number, reason, _now())
+            require_set_up(self.files)
+            changed = revoke_keys(self.index, numbers, reason)
             self._publish(by, now=False)
-            return self.index.get(number) or entry, new
+            return changed
 
     def publish(self, *, now: bool = False, by: Deadline) -> tuple[Path, bool]:
         """The CRL's file, made anew when it is due (see crl_is_due) or ``now``; whether it is."""
@@ -260,47 +268,12 @@ class Authority:
             hardware_type=self.settings.hardware_type,
             crl_url=self.settings.crl_url,
         )
-        row = NewRow(number, DEVICE.role, serial, spki_sha256(key), replaces=replaces, run=run)
+        row = NewRow(number, DEVICE.role, serial, spki_sha256(key), replaces, run)
         return self._signer(by).certificate(self.index, builder, row, issuer=self.issuing, by=by)
 
     def _signer(self, by: Deadline) -> Signer:
         wanted = key_id(self.settings.issuing.token, ISSUING_ID)
         return signer_of(self.token, wanted, self.issuing, by)
-
-
-def open_authority(
-    token: Token,
-    state: Path,
-    *,
-    root: Callable[[], AbstractContextManager[Token]] | None = None,
-    make: CaSettings | None = None,
-    by: Deadline,
-) -> Authority:
-    """The CA whose issuing key ``token`` holds and whose files are in ``state``.
-
-    ``make``: with which settings it is made where there is none, or its ceremony goes on; without
-    it that is refused. The root's token is opened with ``root`` for that, and never otherwise;
-    without it, ``token`` keeps the root's key as well. Raises Misuse for a CA that is not set up
-    or not whole (``authority_state``), IntegrityFailure when the token's key is not the
-    certificate's.
-    """
-    files, made = CaFiles(state), False
-    if make is not None:
-        private_directory(state)
-    with locked(state, by):
-        if make is not None and stage(files) is not Stage.SET_UP:
-            ceremony = Ceremony(files, make, line=lambda: _borrowed(token), root=root)
-            made = bool(ceremony.run(by=by))
-        require_set_up(files)
-        chosen = files.settings() or CaSettings()
-        issuing, top = files.certificate("issuing"), files.certificate("root")
-        signer_of(token, key_id(chosen.issuing.token, ISSUING_ID), issuing, by)
-    return Authority(token, state, top, issuing, chosen, made)
-
-
-@contextmanager
-def _borrowed(token: Token) -> Iterator[Token]:
-    yield token
 
 
 def _now() -> datetime.datetime:

@@ -15,30 +15,24 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from cryptography import x509
 
 from harness.deadline import Deadline
 from harness.errors import IntegrityFailure, Misuse, TrustBoxError
-from provisioning.authority_entry import NewRow
 from provisioning.authority_files import CaFiles
-from provisioning.authority_keys import key_is_good, named, of_kind, signer_of
-from provisioning.authority_policy import ISSUING, ROOT
-from provisioning.authority_publish import is_due, publish
-from provisioning.authority_settings import CaSettings, RoleSettings, save_settings
-from provisioning.authority_signing import Signer, ca_builder
+from provisioning.authority_keys import key_is_good, named, of_kind
+from provisioning.authority_opened import Opened, Opener
+from provisioning.authority_publish import is_due
+from provisioning.authority_settings import CaSettings, save_settings
+from provisioning.authority_signing import Signer
 from provisioning.authority_state import Stage, stage
-from provisioning.authority_tokens import ISSUING_ID, ROOT_ID, key_id
-from provisioning.idevid import NO_END, new_serial_number
+from provisioning.idevid import NO_END
 from provisioning.journal import Journal
 from provisioning.ledger import Ledger
-from provisioning.token import Token
-
-Opener = Callable[[], AbstractContextManager[Token]]
-_RULES = {"root": ROOT, "issuing": ISSUING}
-_IDS = {"root": ROOT_ID, "issuing": ISSUING_ID}
+from provisioning.token_public import KeyProfile
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,76 +66,41 @@ class Ceremony:
     def run(self, *, by: Deadline) -> tuple[CeremonyReport, ...]:
         """All steps in their order; the reports of each. What raises leaves the rest undone."""
         reports = []
-        if stage(self.files) is Stage.NONE:
+        if stage(self.files, settings=False) is Stage.NONE:
             self.files.index.create()  # before a key is made, and never again
         with (
             ExitStack() as stack,
             Journal(self.files.ca / "ceremony.jsonl", secrets.token_hex(8)) as journal,
         ):
-            opened = _Opened(self, stack)
+            opened = self._opened(stack)
             for step in _STEPS:
                 report = _do(step, opened, journal, by)
                 reports.append(report)
                 self.watcher(report)
         return tuple(reports)
 
-    def renew_issuing(self, *, by: Deadline) -> x509.Certificate:
-        """A new certificate for the issuing CA's key, signed by the root; same name, same key.
-
-        Boxes' certificates stay good: they name the key, which is the same.
-        """
-        with ExitStack() as stack:
-            opened = _Opened(self, stack)
-            made = _own_certificate(opened, "issuing", by, anew=True)
-        self.files.save_certificate("issuing", made)
-        return made
-
-    def renew_root_crl(self, *, by: Deadline) -> None:
-        with ExitStack() as stack:
-            _publish(_Opened(self, stack), "root", by)
-
     def audit(self, *, by: Deadline) -> dict[str, str]:
         """Looks into both tokens: by role, what was found. Raises IntegrityFailure for a key that
         is not the certificate's, or is not kept as the policy says.
         """
         with ExitStack() as stack:
-            opened = _Opened(self, stack)
+            opened = self._opened(stack)
             return {role: key_is_good(opened.signer(role, by), by) for role in ("root", "issuing")}
 
-
-class _Opened:
-    """The ceremony with the tokens that it had to open so far."""
-
-    def __init__(self, ceremony: Ceremony, stack: ExitStack) -> None:
-        self.files, self.settings = ceremony.files, ceremony.settings
-        self._openers = {"issuing": ceremony.line, "root": ceremony.root or ceremony.line}
-        self._stack, self._tokens = stack, dict[str, Token]()
-
-    def token(self, role: str) -> Token:
-        if role not in self._tokens:
-            self._tokens[role] = self._stack.enter_context(self._openers[role]())
-        return self._tokens[role]
-
-    def chosen(self, role: str) -> RoleSettings:
-        return self.settings.root if role == "root" else self.settings.issuing
-
-    def id(self, role: str) -> bytes:
-        return key_id(self.chosen(role).token, _IDS[role])
-
-    def signer(self, role: str, by: Deadline) -> Signer:
-        return signer_of(self.token(role), self.id(role), self.files.certificate(role), by)
+    def _opened(self, stack: ExitStack) -> Opened:
+        return Opened(self.files, self.settings, line=self.line, root=self.root, stack=stack)
 
 
 @dataclass(frozen=True, slots=True)
 class _Step:
     name: str
     doing: str
-    probe: Callable[[_Opened, Deadline], str | None]
-    act: Callable[[_Opened, Deadline], None]
-    confirm: Callable[[_Opened, Deadline], str]
+    probe: Callable[[Opened, Deadline], str | None]
+    act: Callable[[Opened, Deadline], None]
+    confirm: Callable[[Opened, Deadline], str]
 
 
-def _do(step: _Step, opened: _Opened, ledger: Ledger, by: Deadline) -> CeremonyReport:
+def _do(step: _Step, opened: Opened, ledger: Ledger, by: Deadline) -> CeremonyReport:
     started = time.monotonic()
     try:
         said, outcome = step.probe(opened, by), "already"
@@ -156,7 +115,7 @@ def _do(step: _Step, opened: _Opened, ledger: Ledger, by: Deadline) -> CeremonyR
     return CeremonyReport(step.name, outcome, said, time.monotonic() - started)
 
 
-def _settings_probe(opened: _Opened, by: Deadline) -> str | None:
+def _settings_probe(opened: Opened, by: Deadline) -> str | None:
     fixed = opened.files.fixed(opened.settings)
     if fixed:
         raise Misuse(
@@ -164,35 +123,52 @@ def _settings_probe(opened: _Opened, by: Deadline) -> str | None:
             hint="Leave these options away, or set up another CA with another --state.",
         )
     there = (opened.files.ca / "ca.json").exists()
+    if not there and opened.files.has("issuing"):
+        _settings_fit(opened, by)
     same = there and opened.files.settings() == opened.settings
     return "ca.json says the same" if same else None
 
 
-def _settings_act(opened: _Opened, by: Deadline) -> None:
+def _settings_fit(opened: Opened, by: Deadline) -> None:
+    """ca.json was lost: what is given in its place must be of this CA. Raises Misuse, and
+    IntegrityFailure when the line's token does not hold the key of issuing.pem.
+    """
+    for role in ("root", "issuing"):
+        kind = KeyProfile.of(opened.files.certificate(role).public_key())
+        if kind is not opened.chosen(role).key:
+            told = kind.value if kind else "of no known kind"
+            raise Misuse(
+                f"the key of {role}.pem is {told}, and not {opened.chosen(role).key.value}",
+                hint=f"Give the options of the first time again: --{role}-key {told}.",
+            )
+    opened.signer("issuing", by)
+
+
+def _settings_act(opened: Opened, by: Deadline) -> None:
     save_settings(opened.files.ca, opened.settings)
 
 
-def _settings_confirm(opened: _Opened, by: Deadline) -> str:
+def _settings_confirm(opened: Opened, by: Deadline) -> str:
     if opened.files.settings() != opened.settings:
         raise IntegrityFailure("ca.json does not hold the settings that were written to it")
     return "written to ca.json"
 
 
 def _key_step(role: str) -> _Step:
-    def probe(opened: _Opened, by: Deadline) -> str | None:
+    def probe(opened: Opened, by: Deadline) -> str | None:
         if opened.files.has(role):
             return f"{role}.pem is there; its token was not opened"
-        pair = opened.token(role).find(opened.id(role), by=by)
+        pair = opened.pair(role, by)
         if pair is None:
             return None
         of_kind(pair, opened.chosen(role))
         return f"{pair.profile.value}, {key_is_good(Signer(opened.token(role), pair), by)}"
 
-    def act(opened: _Opened, by: Deadline) -> None:
+    def act(opened: Opened, by: Deadline) -> None:
         label = f"TrustBox {role} CA"
         opened.token(role).ensure(opened.id(role), label, opened.chosen(role).key, by=by)
 
-    def confirm(opened: _Opened, by: Deadline) -> str:
+    def confirm(opened: Opened, by: Deadline) -> str:
         pair = opened.token(role).find(opened.id(role), by=by)
         if pair is None:
             raise IntegrityFailure(f"the token made the {role} CA's key but does not show it")
@@ -202,17 +178,17 @@ def _key_step(role: str) -> _Step:
 
 
 def _certificate_step(role: str) -> _Step:
-    def probe(opened: _Opened, by: Deadline) -> str | None:
+    def probe(opened: Opened, by: Deadline) -> str | None:
         if not opened.files.has(role):
             return None
         if role == "issuing" and not opened.files.issuing_is_the_roots():
             raise IntegrityFailure("issuing.pem is not signed by root.pem's key")
         return _described(opened.files.certificate(role))
 
-    def act(opened: _Opened, by: Deadline) -> None:
-        opened.files.save_certificate(role, _own_certificate(opened, role, by))
+    def act(opened: Opened, by: Deadline) -> None:
+        opened.files.save_certificate(role, opened.own_certificate(role, by))
 
-    def confirm(opened: _Opened, by: Deadline) -> str:
+    def confirm(opened: Opened, by: Deadline) -> str:
         opened.signer(role, by)  # its key is the one that the certificate names
         return _described(opened.files.certificate(role))
 
@@ -220,14 +196,14 @@ def _certificate_step(role: str) -> _Step:
 
 
 def _crl_step(role: str) -> _Step:
-    def probe(opened: _Opened, by: Deadline) -> str | None:
+    def probe(opened: Opened, by: Deadline) -> str | None:
         found = opened.files.crl(role)
         return None if found is None or is_due(opened.files, role) else _crl_described(found)
 
-    def act(opened: _Opened, by: Deadline) -> None:
-        _publish(opened, role, by)
+    def act(opened: Opened, by: Deadline) -> None:
+        opened.publish(role, by)
 
-    def confirm(opened: _Opened, by: Deadline) -> str:
+    def confirm(opened: Opened, by: Deadline) -> str:
         found = opened.files.crl(role)
         key = opened.files.certificate(role).public_key()
         if found is None or not found.is_signature_valid(key):  # type: ignore[arg-type]
@@ -246,37 +222,6 @@ _STEPS = (
     _crl_step("root"),
     _crl_step("issuing"),
 )
-
-
-def _own_certificate(
-    opened: _Opened, role: str, by: Deadline, *, anew: bool = False
-) -> x509.Certificate:
-    """The CA's own; one that was signed before a power cut is taken from the index."""
-    pair = opened.token(role).find(opened.id(role), by=by)
-    if pair is None:
-        raise IntegrityFailure(f"the token does not hold the {role} CA's key")
-    of_kind(pair, opened.chosen(role))
-    index = opened.files.index
-    for entry in () if anew else index.of_key(pair.spki_sha256):
-        if entry.role == role and entry.certificate is not None:
-            return entry.certificate
-    rule = _RULES[role]
-    root = None if role == "root" else opened.files.certificate("root")
-    signer = Signer(opened.token(role), pair) if root is None else opened.signer("root", by)
-    number = new_serial_number()
-    return signer.certificate(
-        index,
-        ca_builder(pair, rule, root=root, number=number, days=opened.chosen(role).days),
-        NewRow(number, role, "", pair.spki_sha256),
-        issuer=root,
-        by=by,
-    )
-
-
-def _publish(opened: _Opened, role: str, by: Deadline) -> None:
-    settings = opened.settings
-    days = settings.root_crl_days if role == "root" else settings.crl_days
-    publish(opened.files, role, opened.signer(role, by), days=days, by=by)
 
 
 def _described(found: x509.Certificate) -> str:

@@ -12,14 +12,17 @@ The caller of what writes holds the CA's lock.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
+from datetime import UTC, datetime
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from harness.errors import DeviceRefused
-from provisioning.authority_entry import Entry
+from provisioning.authority_entry import SUPERSEDED, Entry
 from provisioning.authority_index import Index
 from provisioning.authority_policy import DEVICE
+from provisioning.authority_reasons import revoke_rows
 from provisioning.authority_rules import replaced_by
 
 
@@ -85,6 +88,22 @@ def is_read_back(index: Index, mine: Entry) -> None:
         else:
             why = f"never read back from the box, which has {mine.number:x}"
             index.mark_to_revoke(entry.number, why)
+
+
+def put_on_list(index: Index, number: int, why: str) -> Entry:
+    """It is to be revoked, for ``why``; unless it was, or is on the list already."""
+    if entry_of(index, number).revoked is None:
+        index.mark_to_revoke(number, why)
+    return entry_of(index, number)
+
+
+def revoke_keys(index: Index, numbers: Iterable[int], reason: str) -> tuple[Entry, ...]:
+    """Revoke these, and unless the reason is ``superseded`` all of their keys; what was changed."""
+    rows = {number: entry_of(index, number) for number in numbers}
+    if reason != SUPERSEDED:
+        for key in {entry.spki for entry in rows.values() if entry.spki}:
+            rows |= {entry.number: entry for entry in index.of_key(key)}
+    return revoke_rows(index, rows.values(), reason, datetime.now(UTC))
 
 
 def give_up(index: Index, number: int, *, by: Entry) -> None:

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.deadline import Deadline
-from harness.errors import Misuse
-from provisioning.authority import Authority, open_authority
+from provisioning.authority import Authority
 from provisioning.authority_ceremony import Ceremony, CeremonyReport
 from provisioning.authority_files import CaFiles
+from provisioning.authority_keys import signer_of
 from provisioning.authority_lock import locked
+from provisioning.authority_root import RootKey
 from provisioning.authority_settings import CaSettings
-from provisioning.authority_signing import CA_REASONS
 from provisioning.authority_state import Stage, remains, require_set_up, stage
-from provisioning.authority_tokens import PinAsker, nobody_to_ask, opened_token
+from provisioning.authority_tokens import (
+    ISSUING_ID,
+    ROOT_ID,
+    PinAsker,
+    key_id,
+    nobody_to_ask,
+    opened_token,
+)
 from provisioning.private_files import private_directory
+from provisioning.token import Token
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,27 +50,43 @@ class StationCa:
         case in which there is none that is set up and whole.
         """
         settings = self.files.settings() or CaSettings()
-        making = make and self._may_make(settings)
+        making = make and self._may_make(settings, by)
         if making:
             self._begin(by)
         else:
             require_set_up(self.files)
-        with opened_token(settings.issuing.token, self.state, ask=self.ask, by=by) as token:
+        with self._token(settings, "issuing", by) as token:
             yield open_authority(
                 token,
                 self.files.ca,
-                root=lambda: opened_token(settings.root.token, self.state, ask=self.ask, by=by),
+                root=lambda: self._token(settings, "root", by),
                 make=settings if making else None,
                 by=by,
             )
 
-    def _may_make(self, settings: CaSettings) -> bool:
+    def _may_make(self, settings: CaSettings, by: Deadline) -> bool:
         """Whether the directory is one in which a CA may be made, or finished, by itself."""
         found = stage(self.files)
         if found is Stage.NONE:
-            return settings.made_by_itself and not remains(self.state)
+            return settings.made_by_itself and not self.left_behind(by=by)
         begun = found is Stage.BEGUN and not self.files.index.of_role("device")
         return begun and settings.made_by_itself
+
+    def left_behind(self, *, by: Deadline) -> list[str]:
+        """What a lost CA left here: its own tokens with its keys, and records of boxes. Nothing
+        where there is a CA, whole or not.
+        """
+        if stage(self.files, settings=False) is not Stage.NONE:
+            return []
+        return [name for name in remains(self.state) if self._counts(name, by)]
+
+    def _counts(self, name: str, by: Deadline) -> bool:
+        """A token of ours without a CA's key was made for something else (PINs of boxes)."""
+        spec = {"hsm": "softhsm:line", "hsm-root": "softhsm:root"}.get(name)
+        if spec is None:
+            return True
+        with opened_token(spec, self.state, by=by) as token:
+            return any(token.find(id, by=by) for id in (ISSUING_ID, ROOT_ID))
 
     def _begin(self, by: Deadline) -> None:
         """The index is there before a token is: who is cut short then can go on."""
@@ -79,28 +102,67 @@ class StationCa:
         watcher: Callable[[CeremonyReport], None] = lambda _: None,
         by: Deadline,
     ) -> Ceremony:
-        """Not begun yet. Hold the CA's lock while it runs (``authority.locked``)."""
+        """Not begun yet. Hold the CA's lock while it runs (``authority_lock``)."""
         return Ceremony(
             self.files,
             settings,
-            line=lambda: opened_token(settings.issuing.token, self.state, ask=self.ask, by=by),
-            root=lambda: opened_token(settings.root.token, self.state, ask=self.ask, by=by),
+            line=lambda: self._token(settings, "issuing", by),
+            root=lambda: self._token(settings, "root", by),
             watcher=watcher,
         )
 
-    def revoke_issuing(self, reason: str, *, by: Deadline) -> Path:
-        """Revoke the issuing CA's certificate for good and publish the root's CRL: its file.
+    @contextmanager
+    def root_key(self, *, by: Deadline) -> Iterator[RootKey]:
+        """The CA's lock held; the tokens are opened when they are needed."""
+        require_set_up(self.files)
+        settings = self.files.settings() or CaSettings()
+        with locked(self.files.ca, by):
+            yield RootKey(
+                self.files,
+                settings,
+                line=lambda: self._token(settings, "issuing", by),
+                root=lambda: self._token(settings, "root", by),
+            )
 
-        From the first moment on it certifies nobody; without the root's token this raises, and is
-        completed when it is done again.
-        """
-        if reason not in CA_REASONS:
-            raise Misuse(f"{reason!r} is no reason; known are {', '.join(CA_REASONS)}")
-        files = self.files
+    def _token(
+        self, settings: CaSettings, role: str, by: Deadline
+    ) -> AbstractContextManager[Token]:
+        """A SoftHSM2 token is made where nothing was ever signed with its key, and nowhere else."""
+        spec = (settings.root if role == "root" else settings.issuing).token
+        first = not self.files.index.of_role(role)
+        return opened_token(spec, self.state, ask=self.ask, make=first, by=by)
+
+
+def open_authority(
+    token: Token,
+    state: Path,
+    *,
+    root: Callable[[], AbstractContextManager[Token]] | None = None,
+    make: CaSettings | None = None,
+    by: Deadline,
+) -> Authority:
+    """The CA whose issuing key ``token`` holds and whose files are in ``state``.
+
+    ``make``: with which settings it is made where there is none, or its ceremony goes on; without
+    it that is refused. The root's token is opened with ``root`` for that, and never otherwise;
+    without it, ``token`` keeps the root's key as well. Raises Misuse for a CA that is not set up
+    or not whole (``authority_state``), IntegrityFailure when the token's key is not the
+    certificate's.
+    """
+    files, made = CaFiles(state), False
+    if make is not None:
+        private_directory(state)
+    with locked(state, by):
+        if make is not None and stage(files) is not Stage.SET_UP:
+            ceremony = Ceremony(files, make, line=lambda: _borrowed(token), root=root)
+            made = bool(ceremony.run(by=by))
         require_set_up(files)
-        settings = files.settings() or CaSettings()
-        with locked(files.ca, by):
-            number = files.certificate("issuing").serial_number
-            files.index.revoke(number, reason, datetime.datetime.now(datetime.UTC))
-            self.ceremony(settings, by=by).renew_root_crl(by=by)
-        return files.crl_path("root")
+        chosen = files.settings() or CaSettings()
+        issuing, top = files.certificate("issuing"), files.certificate("root")
+        signer_of(token, key_id(chosen.issuing.token, ISSUING_ID), issuing, by)
+    return Authority(token, state, top, issuing, chosen, made)
+
+
+@contextmanager
+def _borrowed(token: Token) -> Iterator[Token]:
+    yield token

@@ -44,6 +44,9 @@ class CaSettings:
     device_keys: tuple[KeyProfile, ...] = DEVICE.allowed
     hardware_type: str = HARDWARE_TYPE
     crl_url: str | None = None
+    """Where boxes' verifiers fetch issuing.crl."""
+    root_crl_url: str | None = None
+    """Where they fetch root.crl, which says whether the issuing CA was revoked."""
     crl_days: int = 30
     root_crl_days: int = 365
 
@@ -60,6 +63,7 @@ class CaSettings:
             "device_keys": [kind.value for kind in self.device_keys],
             "hardware_type": self.hardware_type,
             "crl_url": self.crl_url,
+            "root_crl_url": self.root_crl_url,
             "crl_days": self.crl_days,
             "root_crl_days": self.root_crl_days,
         }
@@ -81,12 +85,12 @@ class CaSettings:
             issuing=read.role("issuing", ISSUING),
             device_keys=read.device_keys(),
             hardware_type=read.text("hardware_type", _OID, "an OID in dotted form"),
-            crl_url=None
-            if found.get("crl_url") is None
-            else read.text("crl_url", _URL, "a URL that begins with http://"),
+            crl_url=read.url("crl_url"),
+            root_crl_url=read.url("root_crl_url"),
             crl_days=read.days("crl_days"),
             root_crl_days=read.days("root_crl_days"),
         )
+        found.setdefault("root_crl_url", None)  # files of earlier versions have none
         if set(found) != set(made.to_dict()):
             extra = sorted(set(found) - set(made.to_dict()))[0]
             expected = "no such key; known are " + ", ".join(made.to_dict())
@@ -127,6 +131,11 @@ class _Reader:
         if not isinstance(value, str) or not form.fullmatch(value):
             raise self.wrong(key, expected)
         return value
+
+    def url(self, key: str) -> str | None:
+        if self._found.get(key) is None:
+            return None
+        return self.text(key, _URL, "a URL that begins with http://")
 
     def days(self, key: str) -> int:
         value = self._found.get(key)

@@ -18,23 +18,13 @@ from harness.errors import IntegrityFailure
 from provisioning.authority_entry import Entry, NewRow
 from provisioning.authority_index import Index
 from provisioning.authority_policy import KeyRule
-from provisioning.idevid import key_usage, validity
+from provisioning.authority_reasons import CA_REASONS
+from provisioning.idevid import distribution_point, key_usage, validity
 from provisioning.token import Token
 from provisioning.token_key import signing_key
 from provisioning.token_public import KeyPair
 
-REASONS = {
-    "unspecified": x509.ReasonFlags.unspecified,
-    "keyCompromise": x509.ReasonFlags.key_compromise,
-    "affiliationChanged": x509.ReasonFlags.affiliation_changed,
-    "superseded": x509.ReasonFlags.superseded,
-    "cessationOfOperation": x509.ReasonFlags.cessation_of_operation,
-    "privilegeWithdrawn": x509.ReasonFlags.privilege_withdrawn,
-}
-"""RFC 5280 5.3.1, without those for other certificates (CAs, attribute certificates) and without
-certificateHold: what is revoked here stays so."""
-CA_REASONS = {**REASONS, "cACompromise": x509.ReasonFlags.ca_compromise}
-"""For the issuing CA's own certificate."""
+_UNSPECIFIED = x509.ReasonFlags.unspecified
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +64,9 @@ class Signer:
     ) -> x509.CertificateRevocationList:
         """A full CRL with number and AKI (RFC 5280 5.2), good until ``days`` from now."""
         begin, end = validity(days)
+        # Back-dated, as certificates are, but not to before a revocation that it has.
+        now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+        begin = max([begin, *(_revoked_on(entry, now) for entry in revoked)])
         builder = (
             x509.CertificateRevocationListBuilder()
             .issuer_name(issuer.subject)
@@ -83,7 +76,7 @@ class Signer:
             .add_extension(_issuer_id(issuer), critical=False)
         )
         for entry in revoked:
-            builder = builder.add_revoked_certificate(_revoked(entry))
+            builder = builder.add_revoked_certificate(_revoked(entry, now))
         made = builder.sign(signing_key(self.token, self.pair, by=by), self.pair.profile.hash)
         if not made.is_signature_valid(self.pair.public_key):
             raise IntegrityFailure("the token's signature under the CRL does not verify")
@@ -91,16 +84,24 @@ class Signer:
 
 
 def ca_builder(
-    pair: KeyPair, rule: KeyRule, *, root: x509.Certificate | None, number: int, days: int | None
+    pair: KeyPair,
+    rule: KeyRule,
+    *,
+    root: x509.Certificate | None,
+    number: int,
+    days: int | None,
+    crl_url: str | None = None,
 ) -> x509.CertificateBuilder:
-    """A CA's own certificate, as it is to be signed; ``root`` None: by itself."""
+    """A CA's own certificate, as it is to be signed; ``root`` None: by itself. ``crl_url``: where
+    its issuer's CRL is fetched (RFC 5280 4.2.1.13).
+    """
     # A name of its own for each CA: two stations' roots must not be taken for one another.
     unique = x509.NameAttribute(NameOID.SERIAL_NUMBER, pair.spki_sha256[:16])
     named = x509.NameAttribute(NameOID.COMMON_NAME, f"TrustBox {rule.role} CA")
     subject = x509.Name([named, unique])
     begin, end = validity(days)
     own_id = x509.SubjectKeyIdentifier.from_public_key(pair.public_key)
-    return (
+    builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(root.subject if root else subject)
@@ -118,6 +119,9 @@ def ca_builder(
             critical=False,
         )
     )
+    if crl_url is not None:
+        builder = builder.add_extension(distribution_point(crl_url), critical=False)
+    return builder
 
 
 def crl_is_due(
@@ -126,12 +130,24 @@ def crl_is_due(
     *,
     at: datetime.datetime | None = None,
 ) -> bool:
-    """No CRL, one past half of its time, or one that does not name exactly those revoked."""
+    """No CRL, one past half of its time, one of the future (this machine's clock was wrong), or one
+    that does not name exactly those revoked, for their reasons.
+    """
     if found is None or found.next_update_utc is None:
         return True
     when = at or datetime.datetime.now(datetime.UTC)
     half = found.last_update_utc + (found.next_update_utc - found.last_update_utc) / 2
-    return when >= half or {r.serial_number for r in found} != {e.number for e in revoked}
+    if not found.last_update_utc <= when < half:
+        return True
+    flags = {e.number: CA_REASONS.get(e.reason or "", _UNSPECIFIED) for e in revoked}
+    return {r.serial_number: _reason_of(r) for r in found} != flags
+
+
+def _reason_of(found: x509.RevokedCertificate) -> x509.ReasonFlags:
+    try:
+        return found.extensions.get_extension_for_class(x509.CRLReason).value.reason
+    except x509.ExtensionNotFound:
+        return _UNSPECIFIED
 
 
 def _issuer_id(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
@@ -139,15 +155,19 @@ def _issuer_id(issuer: x509.Certificate) -> x509.AuthorityKeyIdentifier:
     return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(found)
 
 
-def _revoked(entry: Entry) -> x509.RevokedCertificate:
-    assert entry.revoked is not None  # noqa: S101 - the index gave those that are
+def _revoked_on(entry: Entry, now: datetime.datetime) -> datetime.datetime:
+    """Never in the future: this machine's clock may have been wrong when it was revoked."""
+    return min(entry.revoked or now, now).replace(microsecond=0)
+
+
+def _revoked(entry: Entry, now: datetime.datetime) -> x509.RevokedCertificate:
     builder = (
         x509.RevokedCertificateBuilder()
         .serial_number(entry.number)
-        .revocation_date(entry.revoked.replace(microsecond=0))
+        .revocation_date(_revoked_on(entry, now))
     )
-    reason = CA_REASONS.get(entry.reason or "", x509.ReasonFlags.unspecified)
-    if reason is not x509.ReasonFlags.unspecified:  # which is said by saying nothing (5.3.1)
+    reason = CA_REASONS.get(entry.reason or "", _UNSPECIFIED)
+    if reason is not _UNSPECIFIED:  # which is said by saying nothing (5.3.1)
         builder = builder.add_extension(x509.CRLReason(reason), critical=False)
     return builder.build()
 

@@ -32,8 +32,10 @@ class Stage(Enum):
     SET_UP = "all of it is there"
 
 
-def stage(files: CaFiles) -> Stage:
-    """Raises Misuse, saying what is lost and what to do, when one is lost or older than the others,
+def stage(files: CaFiles, *, settings: bool = True) -> Stage:
+    """``settings`` False: lost ones are no reason to stop, they are going to be given again.
+
+    Raises Misuse, saying what is lost and what to do, when one is lost or older than the others,
     and IntegrityFailure when the issuing CA is not the root's.
     """
     there = [name for name in _SIGNED if (files.ca / name).exists()]
@@ -46,7 +48,7 @@ def stage(files: CaFiles) -> Stage:
             )
         return Stage.NONE
     signed = any(entry.certificate for entry in files.index.of_role("root"))
-    if not (files.ca / "ca.json").exists() and (there or signed):
+    if settings and not (files.ca / "ca.json").exists() and (there or signed):
         raise Misuse(
             f"{files.ca / 'ca.json'} is lost, which says where the CA's keys are",
             hint="Bring it back, or give its settings again: trustbox ca init with the options of"

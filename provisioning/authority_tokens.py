@@ -1,8 +1,8 @@
 """The tokens of the CA's keys, opened by what the settings call them.
 
-``softhsm:line`` and ``softhsm:root`` are SoftHSM2 tokens of this station, made on first use, for
-those who have no HSM. A ``pkcs11:`` URI names any other module's token: it must be initialised
-already, and its PIN comes from the file that the URI names, or from whoever is asked.
+``softhsm:line`` and ``softhsm:root`` are SoftHSM2 tokens of this station, made by the CA's
+ceremony, for those who have no HSM. A ``pkcs11:`` URI names any other module's token: it must be
+initialised already, and its PIN comes from the file that the URI names, or from whoever is asked.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from harness.deadline import Deadline
 from harness.errors import BadInput, DeviceRefused, Misuse
 from harness.secret import Secret
 from provisioning.pin_budget import PinBudget
-from provisioning.private_files import private_directory, read_private
+from provisioning.private_files import read_private
 from provisioning.softhsm import softhsm_token
 from provisioning.token import Token
 from provisioning.token_process import TokenProcess
@@ -48,17 +48,24 @@ def key_id(spec: str, default: bytes) -> bytes:
 
 @contextmanager
 def opened_token(
-    spec: str, state: Path | None, *, ask: PinAsker = nobody_to_ask, by: Deadline
+    spec: str,
+    state: Path | None,
+    *,
+    ask: PinAsker = nobody_to_ask,
+    make: bool = False,
+    by: Deadline,
 ) -> Iterator[Token]:
     """The token, logged in; logged out and its worker ended afterwards. A session that is lost
     meanwhile comes back by itself (token_session).
 
     ``state`` is the station's directory, for SoftHSM2's own and for the count of wrong PINs; None:
-    nobody counts. Raises Misuse when there is no PIN, DeviceRefused when the module does not show
+    nobody counts. ``make``: SoftHSM2's own is made where it is not there yet.
+
+    Raises Misuse when there is no PIN, DeviceRefused when the module does not show
     exactly one such token, TokenRefused for a wrong PIN, and for none when too many were wrong.
     """
     if spec.startswith("softhsm:"):
-        token = _softhsm(spec, state, by)
+        token = _softhsm(spec, state, make, by)
     else:
         token = _named(spec, state, ask, by)
     try:
@@ -79,13 +86,13 @@ def forget_wrong_pins(spec: str, state: Path, *, by: Deadline) -> TokenState:
     return found
 
 
-def _softhsm(spec: str, state: Path | None, by: Deadline) -> Token:
+def _softhsm(spec: str, state: Path | None, make: bool, by: Deadline) -> Token:
     name = spec.removeprefix("softhsm:")
     if name not in _SOFTHSM or state is None:
         expected = "one of " + ", ".join(f"softhsm:{known}" for known in _SOFTHSM)
         raise BadInput(where="the CA's settings", key="token", value=spec, expected=expected)
     directory, label = _SOFTHSM[name]
-    return softhsm_token(private_directory(state) / directory, label, by=by)
+    return softhsm_token(state / directory, label, make=make, by=by)
 
 
 def _named(spec: str, state: Path | None, ask: PinAsker, by: Deadline) -> Token:

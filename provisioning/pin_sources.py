@@ -124,7 +124,7 @@ class DerivedPins:
         """Make the secret in its token if it is not there; whether it is new. It never leaves it,
         so nobody can make it again: back up the token.
         """
-        with opened_token(self.spec, self.state, by=by) as token:
+        with opened_token(self.spec, self.state, make=True, by=by) as token:
             label = "trustbox PIN secret"
             return token.ensure_secret(self.id, label, SecretProfile.HMAC_256, by=by)[1]
 

@@ -37,10 +37,28 @@ def softhsm_module() -> str:
     )
 
 
-def softhsm_token(state: Path, label: str, *, by: Deadline) -> Token:
-    """The labelled token below ``state``, logged in; made with new random PINs on first use."""
+def softhsm_token(state: Path, label: str, *, make: bool = True, by: Deadline) -> Token:
+    """The labelled token below ``state``, logged in.
+
+    ``make``: with new random PINs where there is none yet. A token whose PINs are lost is not made
+    anew, and PINs are not either: the keys in it would be out of reach for good. Raises Misuse.
+    """
     module = softhsm_module()
-    tokens = private_directory(private_directory(state) / "tokens")
+    tokens, pins = state / "tokens", state / "pins.toml"
+    there = any(tokens.glob("*"))
+    if there and not pins.exists():
+        raise Misuse(
+            f"{pins} is lost: the PINs of the SoftHSM2 token in {state}",
+            hint="Bring it back from the backup: nobody can log in without it, and nothing was"
+            " changed.",
+        )
+    if not there and not make:
+        raise Misuse(
+            f"the SoftHSM2 token {label} is not there: {state} has none",
+            hint="If there was one, bring back that directory from the backup: another key would be"
+            " another CA. A new station's is made by trustbox ca init, or keys factory-secret.",
+        )
+    private_directory(private_directory(state) / "tokens")
     configuration = state / "softhsm2.conf"
     with locked(state / "lock", "the lock on the factory's token", by=by):
         text = f"directories.tokendir = {tokens}\nobjectstore.backend = file\nlog.level = ERROR\n"
@@ -48,10 +66,12 @@ def softhsm_token(state: Path, label: str, *, by: Deadline) -> Token:
             write_durably(configuration, text.encode())
         process = TokenProcess(module, environment={"SOFTHSM2_CONF": str(configuration)})
         try:
-            token, pins = Token(process), state / "pins.toml"
+            token = Token(process)
             known = Pins.read(pins) if pins.exists() else Pins.make(pins)
             found = token.labelled(label, by=by)
             if found is None or not found.has_user_pin:
+                if not make:
+                    raise Misuse(f"SoftHSM2 shows no token {label} in {state}")
                 token.initialise(label, so_pin=known.so, user_pin=known.user, by=by)
             session = TokenSession(
                 process,

@@ -13,7 +13,8 @@ from harness.errors import BadInput
 from provisioning.authority_ceremony import CeremonyReport
 from provisioning.authority_lock import locked
 from provisioning.authority_settings import CaSettings
-from provisioning.cli import ca_issue, ca_show
+from provisioning.authority_state import lost
+from provisioning.cli import ca_issue, ca_revoke, ca_show
 from provisioning.cli.ca_options import CA_SECONDS, StateDirectory, days_or_unlimited, station_ca
 from provisioning.cli.options import AsJson, to_stderr
 from provisioning.private_files import private_directory
@@ -56,14 +57,23 @@ def init(
     crl_url: Annotated[
         str | None, typer.Option(help="Where boxes' verifiers fetch issuing.crl: http://…")
     ] = None,
+    root_crl_url: Annotated[
+        str | None, typer.Option(help="Where they fetch root.crl, for the issuing certificate.")
+    ] = None,
     crl_days: Annotated[int | None, typer.Option(help="How long a CRL is good: 30.")] = None,
     root_crl_days: Annotated[int | None, typer.Option(help="The root's: 365.")] = None,
+    new_ca: Annotated[
+        bool,
+        typer.Option("--new-ca", help="Records or tokens of a lost CA are here, and it is gone."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Set up the CA: both keys, both certificates, both CRLs. Both tokens must be there.
 
     Every step looks first and reads back afterwards. Run it again after a failure: it goes on.
-    Run it again when all is done: it changes nothing and says so, without opening a token.
+    Run it again when all is done: it changes nothing and says so, without opening a token. If
+    ca.json was lost, give its options again: no key is made, and the line's token must hold the
+    issuing CA's.
     """
     by = Deadline.after(CA_SECONDS)
     ca = station_ca(state)
@@ -73,9 +83,12 @@ def init(
         "device_keys": device_key,
         "hardware_type": hardware_type,
         "crl_url": crl_url,
+        "root_crl_url": root_crl_url,
         "crl_days": crl_days,
         "root_crl_days": root_crl_days,
     }
+    if not new_ca and (left := ca.left_behind(by=by)):
+        raise lost(ca.files, left)
     private_directory(ca.state)
     private_directory(ca.files.ca)
     with locked(ca.files.ca, by):
@@ -122,5 +135,6 @@ def _tell(report: CeremonyReport) -> None:
 
 app.command("issue")(ca_issue.issue)
 app.command("renew")(ca_issue.renew)
-app.command("revoke")(ca_issue.revoke)
+app.command("revoke")(ca_revoke.revoke)
+app.command("to-revoke")(ca_revoke.to_revoke)
 app.command("show")(ca_show.show)

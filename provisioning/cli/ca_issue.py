@@ -1,4 +1,4 @@
-"""``trustbox ca issue|renew|revoke``: certificates of boxes, and the CRL."""
+"""``trustbox ca issue|renew``: certificates of boxes, and the CRL."""
 
 from __future__ import annotations
 
@@ -10,20 +10,15 @@ import typer
 from cryptography import x509
 
 from harness.deadline import Deadline
-from harness.errors import DeviceRefused, Misuse
+from harness.errors import Misuse
 from provisioning.authority import Authority
-from provisioning.authority_lock import locked
 from provisioning.authority_open import StationCa
 from provisioning.authority_policy import DEVICE
-from provisioning.authority_settings import CaSettings
-from provisioning.authority_signing import CA_REASONS
-from provisioning.authority_state import require_set_up
 from provisioning.certificates import pem
 from provisioning.cli.ca_options import (
     CA_SECONDS,
     StateDirectory,
     days_or_unlimited,
-    one_line,
     read_number,
     read_request,
     station_ca,
@@ -114,57 +109,13 @@ def renew(
         _give(ca, made, new, out, as_json)
 
 
-def revoke(
-    number: Annotated[
-        str | None, typer.Argument(help="The certificate's serial number, hexadecimal.")
-    ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="Instead: all good certificates of this box.")
-    ] = None,
-    issuing: Annotated[
-        bool, typer.Option("--issuing", help="Instead: the issuing CA itself; needs the root.")
-    ] = False,
-    reason: Annotated[str, typer.Option(help=", ".join(CA_REASONS))] = "unspecified",
-    state: StateDirectory = None,
-    as_json: AsJson = False,
-) -> None:
-    """Revoke a box's certificate, for good, and publish the CRL. There is no way back.
-
-    Its key gets no certificate any more, unless the reason is superseded. An issuing CA that was
-    revoked certifies nobody any more, and all that it signed is worth nothing.
-    """
-    if [number is not None, device is not None, issuing].count(True) != 1:
-        raise Misuse("say the certificate's number, or --device, or --issuing")
-    by = Deadline.after(CA_SECONDS)
-    if issuing:
-        place = station_ca(state).revoke_issuing(reason, by=by)
-        typer.echo(json.dumps({"crl": str(place)}) if as_json else f"revoked: see {place}")
-        return
-    with station_ca(state).opened(by=by) as ca:
-        numbers = [read_number(number)] if number else [e.number for e in ca.good(device or "")]
-        if not numbers:
-            raise DeviceRefused(f"{device} has no certificate that is good")
-        done = [ca.revoke(each, reason, by=by) for each in numbers]
-        crl = ca.files.crl_path("issuing")
-    if as_json:
-        told = [entry.to_dict() for entry, _ in done]
-        changed = any(new for _, new in done)
-        typer.echo(json.dumps({"revoked": told, "changed": changed, "crl": str(crl)}))
-        return
-    for entry, new in done:
-        typer.echo(one_line(entry) + ("" if new else ", already"))
-    to_stderr(f"the CRL is {crl}: put it where it is fetched from")
-
-
 def _renew_with_root(found: StationCa, *, issuing: bool, as_json: bool, by: Deadline) -> None:
-    require_set_up(found.files)
-    with locked(found.files.ca, by):
-        ceremony = found.ceremony(found.files.settings() or CaSettings(), by=by)
+    with found.root_key(by=by) as root:
         if issuing:
-            made = ceremony.renew_issuing(by=by)
+            made = root.renew_issuing(by=by)
             told: dict[str, object] = {"not_after": made.not_valid_after_utc.isoformat()}
         else:
-            ceremony.renew_root_crl(by=by)
+            root.renew_crl(by=by)
             told = {"crl": str(found.files.crl_path("root"))}
     _say({**told, "changed": True}, as_json)
 

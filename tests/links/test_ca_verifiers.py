@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from harness.deadline import Deadline
-from provisioning.authority import Authority, open_authority
+from provisioning.authority import Authority
+from provisioning.authority_open import open_authority
 from provisioning.authority_policy import OPTIONAL_DEVICE_KEYS
 from provisioning.authority_settings import CaSettings, RoleSettings
 from provisioning.certificates import check_issued, pem

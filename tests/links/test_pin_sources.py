@@ -102,7 +102,7 @@ def test_secret_is_made_once_and_stays_in_its_token(derived: DerivedPins, by: De
 def test_derivation_is_the_standards(tmp_path: Path, by: Deadline) -> None:
     """NIST SP 800-108, counter mode, one block; checked with a secret that shows itself."""
     shows = KeyTemplate("shows", {"SENSITIVE": False, "EXTRACTABLE": True})
-    with opened_token("softhsm:line", tmp_path, by=by) as token:
+    with opened_token("softhsm:line", tmp_path, make=True, by=by) as token:
         token.ensure_secret(SECRET_ID, "s", SecretProfile.HMAC_256, templates=(shows,), by=by)
         value = token.attributes(SECRET_ID, ("VALUE",), kind="secret", by=by)["VALUE"]
         mac = token.mac(SECRET_ID, context("so", "TB-0042"), by=by)
@@ -113,6 +113,8 @@ def test_derivation_is_the_standards(tmp_path: Path, by: Deadline) -> None:
 
 
 def test_token_without_the_secret_says_how_to_make_it(tmp_path: Path, by: Deadline) -> None:
+    with opened_token("softhsm:line", tmp_path, make=True, by=by):
+        pass
     with pytest.raises(DeviceRefused, match="no secret to derive PINs from") as refused:
         DerivedPins("softhsm:line", tmp_path).pins("TB-0042", TEE, by=by)
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from harness.deadline import Deadline
-from provisioning.authority import Authority, open_authority
+from provisioning.authority import Authority
+from provisioning.authority_open import open_authority
 from provisioning.softhsm import softhsm_token
 from provisioning.token import Token
 from tests.unit.authority_parts import P256

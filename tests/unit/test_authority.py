@@ -15,8 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from harness.deadline import Deadline
 from harness.errors import DeadlineExpired, DeviceRefused, IntegrityFailure, Misuse
-from provisioning.authority import Authority, open_authority
+from provisioning.authority import Authority
 from provisioning.authority_lock import locked
+from provisioning.authority_open import open_authority
 from provisioning.authority_tokens import ISSUING_ID
 from provisioning.certificates import check_issued, fits
 from provisioning.csr import device_subject, make_request

@@ -137,7 +137,8 @@ def test_certificate_that_was_revoked_is_let_in_by_no_server(
     shown = line.identity(key, leaf, ca.issuing)
     assert line.asks_dps(shown, by) == "factory"
     if what == "the issuing CA":
-        StationCa(ca.state.parent).revoke_issuing("cACompromise", by=by)
+        with StationCa(ca.state.parent).root_key(by=by) as root:
+            root.revoke_issuing("cACompromise", by=by)
     elif what == "to revoke":
         ca.to_revoke(leaf, "its box was tampered with", by=by)
     else:

@@ -12,6 +12,8 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 from harness.errors import BuildFailed, Misuse
+from provisioning.file_trouble import on_disk
+from provisioning.private_files import private_directory
 
 SOURCE = Path(__file__).parent / "enclaves" / "start" / "start.c"
 COMPILER = "aarch64-linux-gnu-gcc"
@@ -23,13 +25,14 @@ _SECONDS = 60
 
 
 def start_program() -> bytes:
-    """For AArch64, without a library. Raises Misuse without a compiler, BuildFailed."""
+    """For AArch64, without a library. Raises Misuse without a compiler or where the cache cannot be
+    used, BuildFailed, also for a compiler that does not end, and DiskFailed.
+    """
     text = SOURCE.read_bytes()
     name = hashlib.sha256(" ".join(FLAGS).encode() + b"\0" + text).hexdigest()[:16]
     root = os.environ.get("TRUSTBOX_CACHE")
     cache = (Path(root) if root else user_cache_path("trustbox")) / "enclaves"
-    cache.mkdir(parents=True, exist_ok=True)
-    cached = cache / f"start-{name}"
+    cached = private_directory(cache) / f"start-{name}"
     if cached.is_file():
         return cached.read_bytes()
     if shutil.which(COMPILER) is None:
@@ -37,10 +40,16 @@ def start_program() -> bytes:
             f"the compiler {COMPILER} is missing, so a module's first program cannot be made",
             hint="apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross",
         )
-    with tempfile.TemporaryDirectory(dir=cache) as work:
+    with on_disk(cached), tempfile.TemporaryDirectory(dir=cache) as work:
         made = Path(work) / "start"
         argv = [COMPILER, *FLAGS, "-o", str(made), str(SOURCE)]
-        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=_SECONDS)
+        try:
+            done = subprocess.run(
+                argv, capture_output=True, text=True, check=False, timeout=_SECONDS
+            )
+        except subprocess.TimeoutExpired:
+            told = f"it was not done after {_SECONDS} s, and was ended"
+            raise BuildFailed(COMPILER, told, what="a module's first program") from None
         if done.returncode:
             told = (done.stderr.strip().splitlines() or ["no message"])[-1][:300]
             raise BuildFailed(COMPILER, told, what="a module's first program")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -14,28 +15,60 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
+from harness.deadline import Deadline
 from harness.errors import BadInput
-from provisioning.private_files import private_directory, read_private, write_durably
+from provisioning.locks import locked
+from provisioning.private_files import (
+    private_directory,
+    read_bounded,
+    read_private,
+    write_durably,
+)
 
 NAME = "eat-key.pem"
 _LARGEST = 16 << 10
+_LOCK_SECONDS = 30.0
 
 
 def signing_key(path: Path) -> Ed25519PrivateKey:
-    """The key in ``path`` (PEM, 0600), made on first use; ``<path>.pub`` holds its public half.
+    """The key in ``path`` (PEM, 0600), made on first use, once, whoever comes at the same time;
+    ``<path>.pub`` holds its public half, always that of the key that is there.
 
-    Raises BadInput for a file that is none, or that others may read.
+    Raises BadInput for a file that is none, or that others may read, DeadlineExpired while somebody
+    else makes it, Misuse and DiskFailed.
     """
-    if not path.exists():
-        private_directory(path.parent)
-        key = Ed25519PrivateKey.generate()
-        public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-        write_durably(path.with_name(path.name + ".pub"), public, mode=0o644)
-        write_durably(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    public = path.with_name(path.name + ".pub")
+    if path.exists() and public.exists():
+        key = _read(path)
+        if _public_of(public) == _text(key):
+            return key
+    private_directory(path.parent)
+    lock = path.with_name(f".{path.name}.lock")
+    waiting = f"another process that makes {path}"
+    with locked(lock, waiting, by=Deadline.after(_LOCK_SECONDS)):
+        if not path.exists():
+            made = Ed25519PrivateKey.generate()
+            text = made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+            write_durably(path, text)
+        key = _read(path)
+        if _public_of(public) != _text(key):
+            write_durably(public, _text(key), mode=0o644)
         return key
+
+
+def _text(key: Ed25519PrivateKey) -> bytes:
+    return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _public_of(place: Path) -> bytes | None:
+    """None where there is none: it is written of the key then."""
+    return read_bounded(place, _LARGEST) if place.exists() else None
+
+
+def _read(path: Path) -> Ed25519PrivateKey:
     try:
         found = load_pem_private_key(read_private(path), None)
-    except (ValueError, TypeError) as problem:
+    except (ValueError, TypeError, UnsupportedAlgorithm) as problem:
         raise _bad(path, "an Ed25519 private key in PEM, without a passphrase") from problem
     if not isinstance(found, Ed25519PrivateKey):
         raise _bad(path, "an Ed25519 private key")
@@ -45,9 +78,8 @@ def signing_key(path: Path) -> Ed25519PrivateKey:
 def signer_key(path: Path) -> Ed25519PublicKey:
     """The public key in ``path`` (PEM). Raises BadInput."""
     try:
-        with path.open("rb") as file:
-            found = load_pem_public_key(file.read(_LARGEST))
-    except (OSError, ValueError) as problem:
+        found = load_pem_public_key(read_bounded(path, _LARGEST))
+    except (UnsupportedAlgorithm, ValueError) as problem:
         raise _bad(path, "an Ed25519 public key in PEM") from problem
     if not isinstance(found, Ed25519PublicKey):
         raise _bad(path, "an Ed25519 public key")

@@ -23,7 +23,7 @@ from provisioning.enrolling import est_client, renewing_client
 from provisioning.est_answers import Issued, Parked, loaded_request, names
 from provisioning.http_errors import PutOff
 from provisioning.issued import Certificates, keep_issued
-from provisioning.private_files import write_durably
+from provisioning.private_files import read_bounded, write_durably
 from provisioning.record import observed
 from provisioning.work import Work, need
 
@@ -89,10 +89,10 @@ def _renewal(work: Work, present: x509.Certificate, by: Deadline) -> bytes:
     """The kept one if it is for these names and this key, else one that is signed in the TEE."""
     key, place = need(work.key, "the key"), _renewal_file(work)
     try:
-        made = place.read_bytes()[:_LARGEST]
+        made = read_bounded(place, _LARGEST)
         asked = loaded_request(made)
         same = names(asked) == names(present) and asked.public_key() == key.public_key
-    except (OSError, Misuse, *UNREADABLE):
+    except (Misuse, *UNREADABLE):
         same = False
     if not same:
         made = work.box.identity.renewal(key, present, by=by)

@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 
 from harness.deadline import Deadline
-from harness.errors import IntegrityFailure
+from harness.errors import BadInput, IntegrityFailure
 from provisioning.csr import registration_id
 from provisioning.dps import DpsDevice
 from provisioning.dps_answers import Assigned, parse_assigned
 from provisioning.enrolling import dps_device
 from provisioning.http_errors import ServiceRefused
-from provisioning.private_files import write_durably
+from provisioning.private_files import read_bounded, write_durably
 from provisioning.record import asserted, intended, observed
 from provisioning.work import Work, need
 
@@ -81,8 +81,8 @@ class RegisterStep:
     def _begun(self, work: Work) -> str:
         """The operation that an earlier run began with the same service; "" when there is none."""
         try:
-            found = json.loads(self._place(work).read_bytes()[:65536])
-        except (OSError, ValueError):
+            found = json.loads(read_bounded(self._place(work), 65536))
+        except (BadInput, ValueError):
             return ""
         if not isinstance(found, dict) or {k: found.get(k) for k in _whom(work)} != _whom(work):
             return ""

@@ -7,7 +7,7 @@ import hashlib
 from cryptography import x509
 
 from harness.deadline import Deadline
-from harness.errors import DeviceRefused, IntegrityFailure
+from harness.errors import BadInput, DeviceRefused, IntegrityFailure
 from provisioning.certificates import der, pem
 from provisioning.csr import UNREADABLE, checked_request
 from provisioning.enrolling import judge_of, serving_path
@@ -21,7 +21,7 @@ from provisioning.enrolling_est import (
 )
 from provisioning.idevid import NO_END, hardware_serial
 from provisioning.issued import keep_issued, last_issued, numbers_issued
-from provisioning.private_files import write_durably
+from provisioning.private_files import read_bounded, write_durably
 from provisioning.record import intended, observed
 from provisioning.token_public import KeyProfile
 from provisioning.work import Work, need
@@ -98,12 +98,12 @@ class CertificateStep:
         """The kept one if it is for this key, else one that is signed in the TEE now."""
         key, place = need(work.key, "the key"), work.directory / "request.der"
         try:
-            kept = place.read_bytes()[:_LARGEST]
+            kept = read_bounded(place, _LARGEST)
             asked = checked_request(kept, work.box.target.serial, allowed=tuple(KeyProfile))
             if asked == key.public_key:
                 note_request(work, kept)
                 return kept
-        except (OSError, DeviceRefused):
+        except (BadInput, DeviceRefused):
             pass  # none, or of another box's or time's: made anew
         made = work.box.identity.request(key, by=by)
         write_durably(place, made, mode=0o644)

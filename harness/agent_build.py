@@ -17,6 +17,7 @@ from pathlib import Path
 import platformdirs
 
 from harness.errors import Misuse, RigError
+from harness.owned import distrust
 
 FLAGS = (
     *("-std=c11", "-D_GNU_SOURCE", "-Os", "-s", "-static", "-Wall", "-Wextra", "-Werror"),
@@ -57,6 +58,9 @@ def agent_for(machine: str) -> Path:
     if not cached.is_file():
         cached.parent.mkdir(parents=True, exist_ok=True)
         _compile(compiler, machine, cached)
+    for place in (cached, cached.parent):
+        if why := distrust(place.stat()):  # boxes run it as root
+            raise RigError(f"the helper is not taken from {place}: {why}", hint=f"rm -r {place}")
     return cached
 
 

@@ -23,6 +23,7 @@ from harness.agent_frames import (
     FrameType,
     Refusal,
 )
+from harness.box_directory import guard
 from harness.deadline import Deadline
 from harness.errors import BadFrame, DeviceRefused, LinkLost, Misuse
 from harness.target import Layout, Stream, Streams
@@ -31,12 +32,13 @@ CHUNK = 256 * 1024
 NEED = b"TBNEED "
 # $1 file, $2 TEE device. The helper takes its own file to its place once it runs, so what is there
 # is complete, and only its owner may use it. Few programs are started: each costs milliseconds.
+# A file of another user's, and a link, are not run; nor is one followed or written to (set -C).
 BOOTSTRAP = """
-if [ ! -x "$1" ]; then
+if [ ! -x "$1" ] || [ -L "$1" ] || [ ! -O "$1" ]; then
   { read -r machine </proc/sys/kernel/arch; } 2>/dev/null || machine=$(uname -m)
   echo "TBNEED $machine"
   read -r size || exit 40
-  (umask 077; head -c "$size" >"$1.$$" && chmod 700 "$1.$$") || {
+  (umask 077; rm -f "$1.$$"; set -C; head -c "$size" >"$1.$$" && chmod 700 "$1.$$") || {
     rm -f "$1.$$"; echo "no file could be made in ${1%/*}" >&2; exit 41; }
   exec "$1.$$" "$2" "$1"
 fi
@@ -144,7 +146,8 @@ def bootstrap(streams: Streams, layout: Layout, *, by: Deadline) -> AgentConnect
     """The bootstrap running on the box; ``start`` follows it. Raises what ``stream`` raises."""
     path = f"{layout.agent_directory}/{agent_name()}"
     # Programs' input and TEE parameters carry secrets.
-    words = ("sh", "-c", BOOTSTRAP, "trustbox", path, layout.tee_device)
+    script = guard(layout.agent_directory) + BOOTSTRAP
+    words = ("sh", "-c", script, "trustbox", path, layout.tee_device)
     return AgentConnection(streams.stream(*words, by=by, secret=True))
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+from harness.box_directory import EVERYBODYS
 from harness.config_presets import Preset
 from harness.config_secret import read_source
 from harness.config_table import Table
@@ -66,6 +68,9 @@ def read_layout(table: Table | None) -> Layout:
             paths[known.name] = table.text(known.name)
             if not paths[known.name].startswith("/"):
                 raise table.bad(known.name, "a path on the box that begins with /")
+    if posixpath.normpath(paths.get("agent_directory", "/")) in EVERYBODYS:
+        expected = "a directory that only root can write to: programs are run from it as root"
+        raise table.bad("agent_directory", expected)
     table.finish()
     return replace(Layout(), **paths)
 

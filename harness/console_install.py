@@ -10,6 +10,7 @@ import shlex
 from dataclasses import dataclass
 
 from harness.agent_build import agent_for, agent_name
+from harness.box_directory import why_unsafe
 from harness.console_cksum import cksum
 from harness.console_dialogue import Dialogue
 from harness.console_signs import SAY_HELPER_ENDED
@@ -35,7 +36,9 @@ def ask_facts(dialogue: Dialogue, layout: Layout, *, by: Deadline) -> Facts:
     """Raises Unreachable, DeadlineExpired, BoxDied; DeviceRefused for an answer that is none."""
     path = shlex.quote(helper_path(layout))
     tools = ";".join(f"command -v {tool} >/dev/null&&echo {tool}" for tool in TOOLS)
-    script = f"echo $(id -u;uname -m;test -x {path}&&echo there||echo absent;{tools})"
+    script = (
+        f"echo $(id -u;uname -m;test -x {path}&&test ! -L {path}&&echo there||echo absent;{tools})"
+    )
     words = dialogue.ask(script, by=by).split()
     if len(words) < 3 or not words[0].isdigit():
         raise DeviceRefused(f"the shell on the console is no POSIX shell: it says {words!r:.80}")
@@ -73,6 +76,18 @@ def become_root(dialogue: Dialogue, facts: Facts, password: Secret | None, *, by
         )
 
 
+def check_place(dialogue: Dialogue, layout: Layout, *, by: Deadline) -> None:
+    """By a shell that is root's. Raises DeviceRefused where others may put a program of theirs in
+    the helper's place."""
+    why = why_unsafe(layout.agent_directory)
+    found = dialogue.ask(f"{why};echo;", by=by) if why else ""
+    if found:
+        raise DeviceRefused(
+            f"{found[:200]}, so root runs nothing from {layout.agent_directory} on the box",
+            hint="Name a directory that only root can write to: layout.agent_directory.",
+        )
+
+
 def install(dialogue: Dialogue, layout: Layout, facts: Facts, *, by: Deadline) -> None:
     """Put the helper to its place. Raises DeviceRefused, Misuse and RigError (``agent_for``),
     Unreachable, DeadlineExpired, BoxDied."""
@@ -81,7 +96,9 @@ def install(dialogue: Dialogue, layout: Layout, facts: Facts, *, by: Deadline) -
     sent = gzip.compress(binary, 9, mtime=0) if packed else binary
     place = helper_path(layout)
     path, whole = shlex.quote(place), shlex.quote(f"{place}.new")
-    made = dialogue.ask(f"(umask 077;: >{whole}) 2>/dev/null&&echo made||echo no", by=by)
+    made = dialogue.ask(
+        f"(umask 077;rm -f {whole};set -C;: >{whole}) 2>/dev/null&&echo made||echo no", by=by
+    )
     if made != "made":
         raise DeviceRefused(f"no file can be made in {layout.agent_directory} on the box")
     if "base64" in facts.tools:
@@ -96,8 +113,8 @@ def install(dialogue: Dialogue, layout: Layout, facts: Facts, *, by: Deadline) -
     else:
         digest, wanted = "cksum", "{}{}".format(*cksum(binary))
     done = f"chmod 700 {whole}&&mv -f {whole} {path}&&echo done"
-    script = f"test -x {path}&&echo done||{{ set -- $({digest} <{whole});"
-    script += f"if [ $1$2 = {wanted} ];then {done};else echo $1;fi; }}"
+    script = f"test -x {path}&&test ! -L {path}&&test -O {path}&&echo done||{{ "
+    script += f"set -- $({digest} <{whole});if [ $1$2 = {wanted} ];then {done};else echo $1;fi; }}"
     found = dialogue.ask(script, by=by)
     if found != "done":
         raise Unreachable(

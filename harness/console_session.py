@@ -14,6 +14,7 @@ from harness.console_dialogue import Dialogue
 from harness.console_install import (
     ask_facts,
     become_root,
+    check_place,
     install,
     start_script,
 )
@@ -149,6 +150,7 @@ class Sessions:
                 if facts.uid != "0":
                     password = way.let_in_by or self._login.password
                     become_root(dialogue, facts, password and password(), by=by)
+                check_place(dialogue, self._layout, by=by)
                 if not facts.there:
                     install(dialogue, self._layout, facts, by=by)
             except Unreachable as problem:

@@ -22,7 +22,7 @@ def distrust(about: os.stat_result, *, group: bool = False) -> str:
     the sticky bit, and then its owner matters: the bit does not bind him.
     """
     mode = stat.S_IMODE(about.st_mode)
-    if not group and mode & stat.S_IWGRP and about.st_gid != 0:
+    if not group and mode & stat.S_IWGRP and about.st_gid not in (0, os.getegid()):
         return f"its group may write to it (mode {mode:04o})"
     sticky = stat.S_ISDIR(about.st_mode) and mode & stat.S_ISVTX
     if mode & stat.S_IWOTH and not sticky:

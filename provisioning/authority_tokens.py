@@ -15,6 +15,7 @@ from pathlib import Path
 
 from harness.deadline import Deadline
 from harness.errors import BadInput, DeviceRefused, Misuse
+from harness.owned import distrust
 from harness.secret import Secret
 from provisioning.pin_budget import PinBudget
 from provisioning.private_files import read_private
@@ -116,9 +117,17 @@ def _named(spec: str, state: Path | None, ask: PinAsker, by: Deadline) -> Token:
     return session.open(by=by)
 
 
+def check_module(module: Path) -> None:
+    """Raises Misuse for a PKCS#11 module that is not there, or that others could have changed: it
+    gets PINs."""
+    if not module.is_file():
+        raise Misuse(f"there is no PKCS#11 module {module}")
+    if why := distrust(module.stat()):
+        raise Misuse(f"the PKCS#11 module {module} is not loaded: {why}")
+
+
 def _module_of(uri: TokenUri) -> TokenProcess:
-    if not uri.module.is_file():
-        raise Misuse(f"there is no PKCS#11 module {uri.module}")
+    check_module(uri.module)
     # An HSM's module finds its way by its maker's variables: it gets all, as in any program.
     return TokenProcess(str(uri.module), environment=dict(os.environ))
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import posixpath
 import secrets
+import shlex
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from harness.box_directory import guard
 from harness.deadline import Deadline
 from harness.errors import DeadlineExpired, LinkLost, MissingCapability
 from harness.ready import readable, writable
@@ -65,7 +67,8 @@ class BoxPlace:
     def __init__(self, shell: Shell, streams: Streams, *, below: str, by: Deadline) -> None:
         self._shell, self._streams = shell, streams
         self._directory = posixpath.join(below, f"trustbox-tls-{secrets.token_hex(8)}")
-        self._shell.run("mkdir", "-m", "700", "--", self._directory, by=by)
+        made = shlex.join(("mkdir", "-m", "700", "--", self._directory))
+        self._shell.run("sh", "-c", guard(below) + made, by=by)
 
     @classmethod
     def of(cls, target: Target, *, by: Deadline) -> BoxPlace:

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from harness.config_secret import LONGEST, SecretFile
 from harness.errors import BadInput, Misuse
 from harness.secret import Secret
+from provisioning.authority_tokens import check_module
 from provisioning.http_connection import Connector
 from provisioning.http_place import HostPlace
 from provisioning.http_tls import FileIdentity, TlsConnector
@@ -130,8 +131,7 @@ class Client:
             raise Misuse("a PIN on a command line can be seen by everybody: give it in --pin-file")
         if self.module is None or self.pin_file is None:
             raise Misuse("a key in a token needs --module and --pin-file")
-        if not self.module.is_file():
-            raise Misuse(f"there is no PKCS#11 module {self.module}")
+        check_module(self.module)
         station = Station(self.state.absolute()) if self.state else Station.default()
         return TokenIdentity(
             chain=text_of(chain),

@@ -242,7 +242,8 @@ def test_where_the_helper_cannot_run_commands_go_over_ssh_and_that_is_said_once(
     said = [record.getMessage() for record in caplog.records]
     assert len(said) == 1
     assert said[0].startswith("commands go over plain SSH")
-    assert "no file could be made in /proc/nowhere" in shell.why_not
+    assert "/proc/nowhere" in shell.why_not
+    assert "it cannot be entered" in shell.why_not
 
 
 def test_a_missing_compiler_is_said_with_the_package_to_install(

@@ -183,12 +183,12 @@ class Asking:
 
     def __init__(self, authority: Authority, files: ServiceFiles, port: int) -> None:
         self.authority, self._login = authority, files.est_login
-        self._http = Http(f"https://localhost:{port}", TlsConnector(files.trusted))
+        self.http = Http(f"https://localhost:{port}", TlsConnector(files.trusted))
 
     def enroll(self, serial: str, by: Deadline) -> Answer:
         user, password = self._login
         login = base64.b64encode(user.encode() + b":" + password().reveal()).decode()
-        return self._http.request(
+        return self.http.request(
             "POST",
             "/.well-known/est/simpleenroll",
             by=by,
@@ -201,7 +201,9 @@ class Asking:
 def asking(authority: Authority, tmp_path: Path) -> Iterator[Asking]:
     files = ServiceFiles(tmp_path)
     with files.serving(lambda: authority, days=30, signing_seconds=2.0) as running:
-        yield Asking(authority, files, running.est.port)
+        client = Asking(authority, files, running.est.port)
+        yield client
+        client.http.close()
 
 
 @pytest.mark.fault(

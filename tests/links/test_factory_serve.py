@@ -86,6 +86,7 @@ def test_it_serves_until_interrupted_and_then_again_at_the_same_ports(tmp_path: 
     "factory serve with a mistyped --state, or before there is a CA",
     comes="Misuse, status 2; no CA, no file and no directory is made",
     then="give the right --state, or run trustbox ca init",
+    case="F-04",
 )
 def test_factory_without_a_ca_serves_nothing_and_makes_nothing(tmp_path: Path) -> None:
     done = trustbox("factory", "serve", "--state", str(tmp_path / "mistyped"))

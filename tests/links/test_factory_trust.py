@@ -121,6 +121,14 @@ def test_certificate_of_another_issuing_ca_under_the_root_is_no_login(
     assert line.running.dps.store.registration(registration_id(SERIAL)) is None
 
 
+@pytest.mark.fault(
+    "Services",
+    "a box shows a certificate as its login that was revoked, or whose key or issuing CA was, or"
+    " that stands on the list to revoke",
+    comes="EST: HTTP 403, DPS: 401002; nothing is signed, nobody is registered",
+    then="nothing at the station; the box needs another key and certificate",
+    case="F-06",
+)
 @pytest.mark.parametrize("what", ["it", "its key", "the issuing CA", "to revoke"])
 def test_certificate_that_was_revoked_is_let_in_by_no_server(
     line: Line, by: Deadline, what: str
@@ -170,6 +178,7 @@ def test_certificate_that_a_box_shows_counts_as_read_back_from_it(line: Line, by
     "the CA's index is lost while trustbox factory serve runs",
     comes="HTTP 500 with the cause, to everybody; nothing is signed, nobody registers",
     then="bring the index back (trustbox ca recover)",
+    case="F-01",
 )
 def test_servers_let_nobody_in_while_the_index_is_lost(line: Line, by: Deadline) -> None:
     key, ca = new_key(), line.new

@@ -31,7 +31,8 @@ from harness.errors import (
 )
 from harness.secret import Secret
 from harness.target import Layout
-from harness.uart_link import SILENCE_SECONDS, UartLink
+from harness.uart_keep import KeptLink
+from harness.uart_link import SILENCE_SECONDS
 from harness.vitals import Vitals
 
 RESET_SECONDS = 0.4
@@ -49,7 +50,7 @@ LISTEN_SECONDS = 1.2
 class Session:
     """A helper that answers over a console."""
 
-    link: UartLink
+    link: KeptLink
     agent: AgentConnection
 
 
@@ -81,6 +82,7 @@ class Sessions:
             raise LinkLost("the box's console is not attached, or its line has ended")
         self._listen(by)
         session = self._take_over(by) or self._start(by)
+        session.link.keep()
         seconds = time.monotonic() - started
         self._log.debug("the helper answers over the console after %.3f s", seconds)
         return session
@@ -105,7 +107,7 @@ class Sessions:
         return Dialogue(self._console.send, self.tap.text, self._vitals)
 
     def _connect(self) -> Session:
-        link = UartLink(
+        link = KeptLink(
             secrets.randbits(32),
             self._console.send,
             self._vitals,

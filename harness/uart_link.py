@@ -28,7 +28,6 @@ WINDOW = 2048
 SILENCE_SECONDS = 4.0
 PING_SECONDS = 1.5
 SUSPECT_SECONDS = 2.0
-KEEP_ALIVE_SECONDS = 20.0
 FULL = 16 * 1024
 MOST_STREAM = 1 << 30
 
@@ -91,7 +90,7 @@ class UartLink:
 
     def bye(self, *, wait: float = 0.0) -> None:
         """Ask the helper to end, and wait up to so many seconds until the console says that it did.
-        May get lost; then it ends by itself after some minutes."""
+        May get lost; then it ends by itself soon (``uart_keep``)."""
         with contextlib.suppress(LinkLost):
             self._write([LinkFrame(LinkKind.BYE, self.nonce)])
         with self._changed:
@@ -248,8 +247,6 @@ class UartLink:
         quiet = now - max(self._heard, self._engaged)
         if quiet > PING_SECONDS * (self._pings + 1) and self._pings < 2:
             self._pings += 1
-            return [replace(self._answer(), push=True)]
-        if now - self._said > KEEP_ALIVE_SECONDS and quiet < PING_SECONDS:
             return [replace(self._answer(), push=True)]
         return []
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.config_table import Table
-from harness.errors import Misuse
+from harness.deadline import Deadline
+from harness.errors import DeadlineExpired, Misuse
+from harness.owned import own
+from harness.printed import printed
 from harness.secret import Secret
 
 LONGEST = 4096
@@ -16,20 +20,30 @@ COMMAND_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class SecretFile:
-    """The first line of a file that only its owner may read."""
+    """The first line of a file that only its owner, this user or root, may read."""
 
     path: Path
 
     def __call__(self) -> Secret:
-        """Raises Misuse when it cannot be read, others may read it, or it is empty."""
+        """Raises Misuse when it cannot be read, is somebody else's or others may read it, or it is
+        empty."""
         try:
-            if self.path.stat().st_mode & 0o077:
-                raise Misuse(
-                    f"others than its owner may read the secret in {self.path}",
-                    hint=f"chmod 600 {self.path}",
-                )
-            with self.path.open("rb") as file:
-                text = file.read(LONGEST + 1)
+            # Not blocking: a pipe without a writer is no secret.
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            with os.fdopen(descriptor, "rb") as file:
+                # Of what was opened: another file may have that name by now.
+                about = os.fstat(descriptor)
+                if not own(about):
+                    raise Misuse(
+                        f"the secret in {self.path} is user {about.st_uid}'s, not yours or root's",
+                        hint=f"If it is the right one: chown {os.geteuid()} {self.path}",
+                    )
+                if about.st_mode & 0o077:
+                    raise Misuse(
+                        f"others than its owner may read the secret in {self.path}",
+                        hint=f"chmod 600 {self.path}",
+                    )
+                text = file.read(LONGEST + 1) or b""
         except OSError as problem:
             raise Misuse(f"the secret in {self.path} cannot be read: {problem.strerror}") from None
         return _first_line(text, str(self.path))
@@ -41,27 +55,35 @@ class SecretCommand:
 
     argv: tuple[str, ...]
 
-    def __call__(self) -> Secret:
-        """Raises Misuse; what the program printed is never shown."""
+    def __call__(self, *, by: Deadline | None = None) -> Secret:
+        """What it leaves running in the background (an agent) is not waited for. It has 30 s, and
+        no longer than ``by``.
+
+        Raises Misuse, DeadlineExpired for ``by``; what the program printed is never shown.
+        """
         name = self.argv[0]
+        limit = Deadline.after(COMMAND_SECONDS)
+        if by is not None and by.at < limit.at:
+            limit = by
         try:
-            done = subprocess.run(
-                self.argv,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                check=False,
-                timeout=COMMAND_SECONDS,
-            )
+            status, said = printed(self.argv, most=LONGEST, by=limit)
         except OSError as problem:
             raise Misuse(f"{name} cannot be started for a secret: {problem.strerror}") from None
-        except subprocess.TimeoutExpired:
+        except DeadlineExpired:
+            if limit is by:
+                raise
             raise Misuse(f"{name} gave no secret within {COMMAND_SECONDS:.0f} s") from None
-        if done.returncode:
-            raise Misuse(f"{name}, asked for a secret, exited with {done.returncode}")
-        return _first_line(done.stdout, name)
+        if status and len(said) <= LONGEST:
+            raise Misuse(f"{name}, asked for a secret, exited with {status}")
+        return _first_line(said, name)
 
 
 SecretSource = SecretFile | SecretCommand
+
+
+def asked(source: Callable[[], Secret], *, by: Deadline) -> Secret:
+    """The secret, within ``by`` where a program is asked for it. Raises what ``source`` does."""
+    return source(by=by) if isinstance(source, SecretCommand) else source()
 
 
 def read_source(table: Table, what: str = "password") -> SecretSource | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from harness.config_secret import asked
 from harness.console_dialogue import Dialogue
 from harness.console_signs import (
     LOGIN,
@@ -86,9 +87,9 @@ class LoggingIn:
             if found == "login":
                 patience = self._give_user()
             elif found == "password":
-                patience = self._give_password()
+                patience = self._give_password(by)
             elif found in ("old password", "new password"):
-                patience = self._change_password(found)
+                patience = self._change_password(found, by)
             elif found == "refused":
                 self._count_refusal()
                 self.dialogue.forget("refused")
@@ -117,31 +118,31 @@ class LoggingIn:
         self.dialogue.say(self.login.user.encode() + b"\r")
         return AFTER_USER_SECONDS
 
-    def _give_password(self) -> float:
+    def _give_password(self, by: Deadline) -> float:
         known = self._passwords()
         if not known:
             self._count_refusal()
             self.dialogue.say(b"\r")
             return AFTER_USER_SECONDS
-        self._say_password(known[self._refusals % len(known)])
+        self._say_password(known[self._refusals % len(known)], by)
         return AFTER_USER_SECONDS
 
     def _passwords(self) -> list[Callable[[], Secret]]:
         return [one for one in (self.login.password, self.login.new_password) if one is not None]
 
-    def _say_password(self, source: Callable[[], Secret]) -> None:
+    def _say_password(self, source: Callable[[], Secret], by: Deadline) -> None:
         self.let_in_by = source
-        self.dialogue.say_secret(source())
+        self.dialogue.say_secret(asked(source, by=by))
 
-    def _change_password(self, found: str) -> float:
+    def _change_password(self, found: str, by: Deadline) -> float:
         if self.login.new_password is None:
             self.dialogue.say(b"\x03")
             raise self._refused("it wants its password changed, and no new one was given")
         old = self.let_in_by or self.login.password
         if found == "old password" and old is not None:
-            self._say_password(old)
+            self._say_password(old, by)
         else:
-            self._say_password(self.login.new_password)
+            self._say_password(self.login.new_password, by)
         return AFTER_USER_SECONDS
 
     def _count_refusal(self) -> None:

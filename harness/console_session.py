@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from harness.agent_client import AgentConnection
+from harness.config_secret import asked
 from harness.console import SerialConsole
 from harness.console_dialogue import Dialogue
 from harness.console_install import (
@@ -151,7 +152,8 @@ class Sessions:
                 facts = ask_facts(dialogue, self._layout, by=by)
                 if facts.uid != "0":
                     password = way.let_in_by or self._login.password
-                    become_root(dialogue, facts, password and password(), by=by)
+                    secret = asked(password, by=by) if password else None
+                    become_root(dialogue, facts, secret, by=by)
                 check_place(dialogue, self._layout, by=by)
                 if not facts.there:
                     install(dialogue, self._layout, facts, by=by)

@@ -11,6 +11,7 @@ import httpcore
 import httpx
 
 from harness.config_power import Action, HttpPower, PduDaemonPower
+from harness.config_secret import asked
 from harness.deadline import Deadline
 from harness.errors import DeadlineExpired, RigError
 from harness.recording import printable
@@ -28,7 +29,7 @@ def ask(power: HttpPower, action: Action, *, by: Deadline) -> str:
     body = power.body.replace("{action}", action) if power.body is not None else None
     auth: httpx.Auth | None = None
     if power.user and power.password is not None:
-        auth = httpx.BasicAuth(power.user, power.password().reveal())
+        auth = httpx.BasicAuth(power.user, asked(power.password, by=by).reveal())
     return _request(power.method, power.urls[action], body, auth, by)
 
 

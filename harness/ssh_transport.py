@@ -21,6 +21,7 @@ import paramiko
 import tenacity
 from paramiko.common import MSG_CHANNEL_REQUEST
 
+from harness.config_secret import asked
 from harness.deadline import Deadline
 from harness.errors import DeviceRefused, LinkLost, Misuse, Unreachable, UntrustedHost
 from harness.holding import Endpoint
@@ -202,7 +203,7 @@ def _log_in(transport: paramiko.Transport, endpoint: Endpoint, where: str, by: D
     if endpoint.client_key is not None:
         transport.auth_publickey(endpoint.user, _client_key(endpoint), event=done)
     elif endpoint.password is not None:
-        secret = endpoint.password().reveal().decode(errors="replace")
+        secret = asked(endpoint.password, by=by).reveal().decode(errors="replace")
         transport.auth_password(endpoint.user, secret, event=done, fallback=False)
     else:
         raise Misuse(f"{where} has neither a client key nor a password")

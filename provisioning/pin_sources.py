@@ -8,8 +8,9 @@ them. PINs leave these only as ``Secret``.
 from __future__ import annotations
 
 import base64
+import os
 import struct
-import subprocess
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from uuid import UUID
 
 from harness.deadline import Deadline
 from harness.errors import DeadlineExpired, DeviceRefused, Misuse
+from harness.printed import printed
 from harness.secret import Secret
 from provisioning.authority_tokens import key_id, opened_token
 from provisioning.pins import Pins
@@ -66,19 +68,19 @@ class PinCommand:
         values = {"{serial}": serial, "{tee_uuid}": str(tee_uuid)}
         argv = [_replaced(word, values) for word in self.words]
         doing = f"the PIN command {argv[0]}"
-        seconds = min(by.left(doing), COMMAND_SECONDS)
-        try:
-            done = subprocess.run(
-                argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=False
-            )
-        except subprocess.TimeoutExpired:
-            raise DeadlineExpired(doing, seconds) from None
-        except OSError as problem:
-            raise Misuse(f"{doing} cannot be run: {problem.strerror}") from None
-        if done.returncode:
-            said = done.stderr.decode(errors="replace").strip()[-300:]
-            raise Misuse(f"{doing} ended with status {done.returncode}", hint=said)
-        return Pins.parse(done.stdout[:_LONGEST], where=f"the output of {argv[0]}")
+        by = by.sooner(COMMAND_SECONDS)
+        with tempfile.TemporaryFile() as errors:
+            try:
+                status, said = printed(argv, most=_LONGEST, by=by, errors=errors)
+            except DeadlineExpired:
+                raise DeadlineExpired(doing, by.seconds) from None
+            except OSError as problem:
+                raise Misuse(f"{doing} cannot be run: {problem.strerror}") from None
+            if status and len(said) <= _LONGEST:
+                errors.seek(max(0, errors.seek(0, os.SEEK_END) - 300))
+                told = errors.read().decode(errors="replace").strip()
+                raise Misuse(f"{doing} ended with status {status}", hint=told)
+        return Pins.parse(said, where=f"the output of {argv[0]}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 
 from cryptography import x509
 
+from provisioning.certificates import der
+
 COLUMNS = (
     "number, role, device, spki, begun, issued, der, revoked, reason,"
     " run, replaces, read_back, superseded, to_revoke"
@@ -72,6 +74,25 @@ class Entry:
             read_back=row["read_back"],
             superseded=row["superseded"],
             to_revoke=row["to_revoke"],
+        )
+
+    def row(self) -> tuple[str | bytes | None, ...]:
+        """As COLUMNS has it."""
+        return (
+            f"{self.number:x}",
+            self.role,
+            self.device,
+            self.spki,
+            self.begun,
+            self.issued,
+            der(self.certificate) if self.certificate else None,
+            self.revoked.isoformat() if self.revoked else None,
+            self.reason,
+            self.run,
+            None if self.replaces is None else f"{self.replaces:x}",
+            self.read_back,
+            self.superseded,
+            self.to_revoke,
         )
 
     @property

@@ -7,6 +7,8 @@ signed that the index does not know.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -18,6 +20,15 @@ from provisioning import authority_schema
 from provisioning.authority_entry import COLUMNS, Entry, NewRow
 from provisioning.certificates import der
 from provisioning.journal import now
+
+
+@dataclass(frozen=True, slots=True)
+class KeptCrl:
+    """A CRL number that was given out. ``der`` None: no CRL of it was kept."""
+
+    issuer: str
+    number: int
+    der: bytes | None
 
 
 class Index:
@@ -101,6 +112,28 @@ class Index:
             ).fetchone()
         return found["der"] if found else None
 
+    def crls(self) -> tuple[KeptCrl, ...]:
+        with authority_schema.opened(self.path) as database:
+            rows = database.execute("SELECT issuer, number, der FROM crl").fetchall()
+        return tuple(KeptCrl(row["issuer"], row["number"], row["der"]) for row in rows)
+
+    def restore(self, entries: Iterable[Entry], crls: Iterable[KeptCrl]) -> None:
+        """All of it in one change, oldest first, into an index that was just made."""
+        places = ", ".join("?" * len(COLUMNS.split(",")))
+        with authority_schema.opened(self.path) as database:
+            database.executemany(
+                f"INSERT INTO certificate ({COLUMNS}) VALUES ({places})",  # noqa: S608
+                [entry.row() for entry in entries],
+            )
+            database.executemany(
+                "INSERT INTO crl (issuer, number, begun, der) VALUES (?, ?, ?, ?)",
+                [(crl.issuer, crl.number, now(), crl.der) for crl in crls],
+            )
+
+    def all(self) -> tuple[Entry, ...]:
+        """Newest first."""
+        return self._entries("number = number")
+
     def get(self, number: int) -> Entry | None:
         return next(iter(self._entries("number = ?", f"{number:x}")), None)
 
@@ -131,13 +164,16 @@ class Index:
         )
 
     def twice(self) -> tuple[str, ...]:
-        """Serial numbers, in small letters, that may have certificates of more than one key."""
+        """Serial numbers, in small letters, that may have good certificates of more than one key,
+        or be written in more than one way.
+        """
         with authority_schema.opened(self.path) as database:
             found = database.execute(
                 "SELECT lower(device) AS serial FROM certificate WHERE role = 'device'"
                 " AND der IS NOT NULL AND revoked IS NULL AND to_revoke IS NULL"
                 " AND superseded IS NULL"
-                " GROUP BY serial HAVING count(DISTINCT spki) > 1 ORDER BY serial"
+                " GROUP BY serial HAVING count(DISTINCT spki) > 1 OR count(DISTINCT device) > 1"
+                " ORDER BY serial"
             ).fetchall()
         return tuple(row["serial"] for row in found)
 

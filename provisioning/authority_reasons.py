@@ -33,6 +33,13 @@ def checked_reason(reason: str, known: Iterable[str]) -> None:
         raise Misuse(f"{reason!r} is no reason; known are {', '.join(names)}")
 
 
+def worse(one: str | None, other: str | None) -> str | None:
+    """The worse one of two; None is none. One that is not known here is unspecified."""
+    order = list(CA_REASONS)
+    known = [reason if reason in order else "unspecified" for reason in (one, other) if reason]
+    return max(known, key=order.index, default=None)
+
+
 def revoke_rows(
     index: Index, rows: Iterable[Entry], reason: str, at: datetime
 ) -> tuple[Entry, ...]:
@@ -40,10 +47,9 @@ def revoke_rows(
 
     The first date of a revocation stays.
     """
-    order, changed = list(CA_REASONS), []
+    changed = []
     for entry in rows:
-        worse = order.index(reason) > order.index(entry.reason or "superseded")
-        if entry.revoked is None or worse:
+        if entry.revoked is None or worse(entry.reason, reason) != entry.reason:
             index.revoke(entry.number, reason, at)
             changed.append(entry.number)
     return tuple(now for number in changed if (now := index.get(number)))

@@ -49,6 +49,20 @@ def may_have(
     return tuple(entry for entry in earlier if entry.revoked is None)
 
 
+def against_the_rules(index: Index) -> tuple[Entry, ...]:
+    """The good certificates of boxes that get no other one, because what they have breaks a rule
+    (from before there was one): of several keys, or for a serial number written in several ways.
+    """
+    found: list[Entry] = []
+    for serial in index.twice():
+        good = [entry for entry in index.of_device(serial) if entry.good]
+        try:
+            may_have(index, good[0].spki if good else "", good[0].device if good else serial)
+        except DeviceRefused:
+            found += good
+    return tuple(found)
+
+
 def replaced_by(index: Index, made: Entry) -> tuple[Entry, ...]:
     """The certificates of other keys that ``made`` takes the place of, newest first."""
     return tuple(

@@ -143,6 +143,12 @@ def crl_is_due(
     return {r.serial_number: _reason_of(r) for r in found} != flags
 
 
+def reason_of(found: x509.RevokedCertificate) -> str:
+    """Its name; unspecified where a CRL gives none, or one that is not used here."""
+    flag = _reason_of(found)
+    return next((name for name, known in CA_REASONS.items() if known is flag), "unspecified")
+
+
 def _reason_of(found: x509.RevokedCertificate) -> x509.ReasonFlags:
     try:
         return found.extensions.get_extension_for_class(x509.CRLReason).value.reason

@@ -14,7 +14,7 @@ from provisioning.authority_ceremony import CeremonyReport
 from provisioning.authority_lock import locked
 from provisioning.authority_settings import CaSettings
 from provisioning.authority_state import lost
-from provisioning.cli import ca_issue, ca_revoke, ca_show
+from provisioning.cli import ca_issue, ca_recover, ca_revoke, ca_show
 from provisioning.cli.ca_options import CA_SECONDS, StateDirectory, days_or_unlimited, station_ca
 from provisioning.cli.options import AsJson, to_stderr
 from provisioning.private_files import private_directory
@@ -137,4 +137,5 @@ app.command("issue")(ca_issue.issue)
 app.command("renew")(ca_issue.renew)
 app.command("revoke")(ca_revoke.revoke)
 app.command("to-revoke")(ca_revoke.to_revoke)
+app.command("recover")(ca_recover.recover)
 app.command("show")(ca_show.show)

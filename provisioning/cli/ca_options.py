@@ -86,8 +86,14 @@ def read_number(text: str) -> int:
 
 def one_line(entry: Entry) -> str:
     """An entry of the index for people."""
-    state = f"revoked {entry.revoked:%Y-%m-%d} ({entry.reason})" if entry.revoked else "good"
-    if entry.certificate is None:
-        return f"{entry.number:040x}  {entry.device:20} begun {entry.begun}, never signed"
-    until = entry.certificate.not_valid_after_utc
-    return f"{entry.number:040x}  {entry.device:20} to {until:%Y-%m-%d}  {state}"
+    said = entry.status
+    if entry.revoked is not None:
+        said = f"revoked {entry.revoked:%Y-%m-%d} ({entry.reason})"
+    elif entry.to_revoke is not None:
+        said = f"to revoke ({entry.to_revoke})"
+    elif entry.over:
+        said = f"over ({said})"
+    until = "begun, not known to be signed"
+    if entry.certificate is not None:
+        until = f"to {entry.certificate.not_valid_after_utc:%Y-%m-%d}"
+    return f"{entry.number:040x}  {entry.device or '(box not known)':20} {until}  {said}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from typing import Annotated
 
 import typer
@@ -10,15 +11,21 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from harness.deadline import Deadline
+from provisioning.authority_entry import Entry
 from provisioning.authority_files import CaFiles
+from provisioning.authority_index import Index
 from provisioning.authority_keys import named
 from provisioning.authority_policy import POLICY
 from provisioning.authority_publish import is_due
+from provisioning.authority_rules import against_the_rules
 from provisioning.authority_settings import CaSettings
 from provisioning.authority_state import require_set_up
 from provisioning.cli.ca_options import CA_SECONDS, StateDirectory, one_line, station_ca
 from provisioning.cli.options import AsJson
 from provisioning.token_public import KeyProfile
+
+_MOST = 20
+"""Lines of a list for people."""
 
 
 def show(
@@ -58,10 +65,50 @@ def show(
     for role in ("root", "issuing"):
         told[role] = _certificate(ca.files, role)
     told["issued"] = ca.files.index.counts()
+    lists = _lists(ca.files.index)
+    told |= {name: [entry.to_dict() for entry in of] for name, of in lists.items()}
     if tokens:
         by = Deadline.after(CA_SECONDS)
         told["tokens"] = ca.ceremony(settings, by=by).audit(by=by)
-    typer.echo(json.dumps(told) if as_json else _text(told))
+    typer.echo(json.dumps(told) if as_json else "\n".join([_text(told), *_listed(lists)]))
+
+
+def _lists(index: Index) -> dict[str, list[Entry]]:
+    """What waits for a person: certificates to revoke, those that no box was seen to have (with
+    those that are good beside them), and boxes that have good ones of several keys.
+    """
+    unfinished = [entry for entry in index.unfinished() if not entry.over]
+    beside = {
+        other.number: other
+        for entry in unfinished
+        for other in index.of_device(entry.device)
+        if other.good and entry.device and other.number != entry.number
+    }
+    return {
+        "to_revoke": [entry for entry in index.to_revoke() if not entry.over],
+        "unfinished": unfinished,
+        "good_until_read_back": [e for e in beside.values() if e.status == "active"],
+        "against_the_rules": list(against_the_rules(index)),
+    }
+
+
+_TITLES = {
+    "to_revoke": "to revoke (trustbox ca revoke --pending)",
+    "unfinished": "unfinished: not read back from the box (its next run takes it up; if there is"
+    " none any more: trustbox ca to-revoke NUMBER --why …)",
+    "good_until_read_back": "good as well, until the newer one was read back",
+    "against_the_rules": "of several keys, or several ways to write one serial number: such a box"
+    " gets no other certificate until those that it does not have are revoked",
+}
+
+
+def _listed(lists: Mapping[str, list[Entry]]) -> Iterator[str]:
+    for name, entries in lists.items():
+        if entries:
+            yield f"\n{_TITLES[name]}:"
+            yield from (f"  {one_line(entry)}" for entry in entries[:_MOST])
+        if len(entries) > _MOST:
+            yield f"  … and {len(entries) - _MOST} more: --json has all of them"
 
 
 def _certificate(files: CaFiles, role: str) -> dict[str, object]:

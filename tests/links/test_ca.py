@@ -7,6 +7,8 @@ import json
 import pytest
 from cryptography import x509
 
+from harness.deadline import Deadline
+from provisioning.authority_open import StationCa
 from provisioning.authority_policy import POLICY
 from provisioning.idevid import profile_faults
 from tests.links.ca_hsm import PINS, Factory
@@ -181,3 +183,65 @@ def test_wrong_use_is_status_2_and_changes_nothing(
     assert done.returncode == 2
     assert done.stderr.startswith("error: ")
     assert (set_up.state / "ca" / "issuing.crl").read_bytes() == before
+
+
+def test_list_of_what_is_to_be_revoked_is_shown_and_worked_off(set_up: Factory) -> None:
+    issued = set_up.ca("issue", str(set_up.request("TB-1")), "--serial", "TB-1", "--json")
+    number = json.loads(issued.stdout)["number"]
+    before = set_up.ca("show")
+    nothing = set_up.ca("revoke", "--pending", "--json")
+
+    put = set_up.ca("to-revoke", number, "--why", "the box never came back", "--json")
+    shown, text = set_up.ca("show", "--json"), set_up.ca("show")
+    refused = set_up.ca("renew", "--device", "TB-1", "--now")
+    done = set_up.ca("revoke", "--pending", "--reason", "cessationOfOperation", "--json")
+    after = json.loads(set_up.ca("show", "--json").stdout)
+
+    assert "unfinished: not read back" in before.stdout
+    assert json.loads(nothing.stdout)["revoked"] == []
+    assert json.loads(put.stdout)["status"] == "to revoke"
+    assert [c["to_revoke"] for c in json.loads(shown.stdout)["to_revoke"]] == [
+        "the box never came back"
+    ]
+    assert "the box never came back" in text.stdout
+    assert refused.returncode == 6
+    assert [c["reason"] for c in json.loads(done.stdout)["revoked"]] == ["cessationOfOperation"]
+    assert (after["to_revoke"], after["unfinished"]) == ([], [])
+
+
+def test_renewal_is_shown_as_good_beside_the_one_before_until_it_was_read_back(
+    set_up: Factory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOFTHSM2_CONF", set_up.environment["SOFTHSM2_CONF"])
+    by = Deadline.after(60)
+    set_up.ca("issue", str(set_up.request("TB-1")), "--serial", "TB-1")
+    with StationCa(set_up.state).opened(by=by) as ca:
+        [first] = [entry.certificate for entry in ca.good("TB-1")]
+        assert first is not None
+        ca.read_back(first, by=by)
+        second, _ = ca.renew("TB-1", now=True, by=by)
+        between = json.loads(set_up.ca("show", "--json").stdout)
+        ca.read_back(second, by=by)
+    after = json.loads(set_up.ca("show", "--json").stdout)
+
+    told = [[c["number"] for c in between[name]] for name in ("unfinished", "good_until_read_back")]
+    assert told == [[f"{second.serial_number:x}"], [f"{first.serial_number:x}"]]
+    assert (after["unfinished"], after["good_until_read_back"]) == ([], [])
+
+
+@pytest.mark.parametrize("there", ["revoked", "superseded", "none"])
+def test_revoking_a_box_says_what_was_there(set_up: Factory, there: str) -> None:
+    if there != "none":
+        set_up.ca("issue", str(set_up.request("TB-1")), "--serial", "TB-1")
+        reason = "superseded" if there == "superseded" else "keyCompromise"
+        set_up.ca("revoke", "--device", "TB-1", "--reason", reason)
+
+    done = set_up.ca("revoke", "--device", "tb-1", "--reason", "keyCompromise")
+
+    said = {
+        "revoked": (0, "already"),
+        "superseded": (0, "(keyCompromise)"),
+        "none": (6, "issued no certificate to tb-1"),
+    }[there]
+    assert done.returncode == said[0], done.stderr
+    assert said[1] in done.stdout + done.stderr

@@ -242,9 +242,11 @@ class Authority:
     def _fitting(
         self, earlier: tuple[Entry, ...], key: PublicKey, serial: str
     ) -> x509.Certificate | None:
-        for entry in earlier:
-            found = entry.certificate
-            if entry.good and found and fits(found, key=key, serial=serial, issuing=self.issuing):
+        kind = self.settings.hardware_type
+        for found in (entry.certificate for entry in earlier if entry.good):
+            if found and fits(
+                found, key=key, serial=serial, issuing=self.issuing, hardware_type=kind
+            ):
                 return found
         return None
 

@@ -31,32 +31,23 @@ def fits(
     key: PublicKey,
     serial: str,
     issuing: x509.Certificate,
+    hardware_type: str | None = None,
     at: datetime.datetime | None = None,
 ) -> bool:
     """Whether a certificate still serves ``at`` a time (default: now).
 
-    This key, this box, this issuer, of the profile (idevid), and not about to end: a tenth of its
-    life, a day at most.
+    This key, this box, this issuer, of the profile (idevid) and ``hardware_type`` (None: any), and
+    not about to end: a tenth of its life, a day at most.
     """
     try:
-        return _fits(found, key, serial, issuing, at)
+        return (
+            found.public_key() == key
+            and found.issuer == issuing.subject
+            and not profile_faults(found, serial, hardware_type=hardware_type)
+            and lasts(found, at=at)
+        )
     except UNREADABLE:
         return False
-
-
-def _fits(
-    found: x509.Certificate,
-    key: PublicKey,
-    serial: str,
-    issuing: x509.Certificate,
-    at: datetime.datetime | None,
-) -> bool:
-    return (
-        found.public_key() == key
-        and found.issuer == issuing.subject
-        and not profile_faults(found, serial)
-        and lasts(found, at=at)
-    )
 
 
 def check_issued(

@@ -147,8 +147,19 @@ def key_usage(
     )
 
 
-def profile_faults(found: x509.Certificate, serial: str) -> tuple[str, ...]:
-    """One clause for everything in which a certificate is not the IDevID of the box ``serial``."""
+def period(found: x509.Certificate) -> int | None:
+    """How many days it was issued for; None: no end."""
+    if found.not_valid_after_utc == NO_END:
+        return None
+    return (found.not_valid_after_utc - found.not_valid_before_utc) // datetime.timedelta(days=1)
+
+
+def profile_faults(
+    found: x509.Certificate, serial: str, *, hardware_type: str | None = None
+) -> tuple[str, ...]:
+    """One clause for everything in which a certificate is not the IDevID of the box ``serial``;
+    ``hardware_type``: the OID that it must name, None: any.
+    """
     wrong = []
     try:
         if found.subject != device_subject(serial):
@@ -161,13 +172,15 @@ def profile_faults(found: x509.Certificate, serial: str) -> tuple[str, ...]:
         there = {extension.oid for extension in found.extensions}
         if not _NEEDED <= there <= _ALLOWED:
             return (*wrong, f"its extensions are not the profile's ({_names(there ^ _NEEDED)})")
-        wrong += _extension_faults(found.extensions, serial)
+        wrong += _extension_faults(found.extensions, serial, hardware_type)
     except UNREADABLE as problem:
         return (*wrong, f"its extensions cannot be read ({problem})")
     return tuple(wrong)
 
 
-def _extension_faults(extensions: x509.Extensions, serial: str) -> list[str]:
+def _extension_faults(
+    extensions: x509.Extensions, serial: str, hardware_type: str | None
+) -> list[str]:
     basic = extensions.get_extension_for_class(x509.BasicConstraints)
     usage = extensions.get_extension_for_class(x509.KeyUsage)
     purpose = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
@@ -181,8 +194,11 @@ def _extension_faults(extensions: x509.Extensions, serial: str) -> list[str]:
         wrong.append("it is not for client authentication alone")
     match names:
         case [x509.OtherName(type_id=type_id, value=value)] if type_id == HARDWARE_MODULE_NAME:
-            if read_hardware_module_name(value)[1] != serial.encode():
+            kind, label = read_hardware_module_name(value)
+            if label != serial.encode():
                 wrong.append("its hardwareModuleName has another serial")
+            if hardware_type not in (None, kind):
+                wrong.append(f"its hardware type is {kind}, not {hardware_type}")
         case _:
             wrong.append("its subjectAltName is not one hardwareModuleName")
     return wrong

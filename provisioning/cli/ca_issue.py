@@ -24,6 +24,7 @@ from provisioning.cli.ca_options import (
     station_ca,
 )
 from provisioning.cli.options import AsJson, to_stderr
+from provisioning.idevid import period
 from provisioning.private_files import write_durably
 
 Out = Annotated[Path | None, typer.Option(help="Write the chain here instead of to stdout.")]
@@ -54,7 +55,7 @@ def issue(
     asked, named = read_request(request), read_number(replaces) if replaces else None
     with station_ca(state).opened(by=by) as ca:
         made, new = ca.issue(asked, serial, days=period, replaces=named, by=by)
-        _give(ca, made, new, out, as_json)
+        _give(ca, made, new, out, as_json, asked=period)
 
 
 def renew(
@@ -121,19 +122,31 @@ def _renew_with_root(found: StationCa, *, issuing: bool, as_json: bool, by: Dead
 
 
 def _give(
-    ca: Authority, made: x509.Certificate, new: bool, out: Path | None, as_json: bool
+    ca: Authority,
+    made: x509.Certificate,
+    new: bool,
+    out: Path | None,
+    as_json: bool,
+    *,
+    asked: int | None = None,
 ) -> None:
+    """``asked``: for how many days; an earlier certificate is given as it is, and that is said."""
     chain = pem(made, ca.issuing)
     if out is not None:
         write_durably(out.absolute(), chain, mode=0o644)
     number, until = f"{made.serial_number:x}", made.not_valid_after_utc
     if as_json:
         told = {"number": number, "not_after": until.isoformat(), "changed": new}
-        typer.echo(json.dumps({**told, "chain": chain.decode()}))
+        typer.echo(json.dumps({**told, "days": period(made), "chain": chain.decode()}))
         return
     if out is None:
         typer.echo(chain.decode(), nl=False)
     to_stderr(f"{'issued' if new else 'already issued'}: {number}, to {until:%Y-%m-%d}")
+    if not new and asked is not None and period(made) != asked:
+        to_stderr(
+            f"it was issued for {period(made) or 'unlimited'} days and not for {asked}, and is left"
+            " as it is: trustbox ca renew --device … --days … --now makes another"
+        )
     if until > ca.issuing.not_valid_after_utc:
         to_stderr(
             f"it lasts longer than the issuing CA's own ({ca.issuing.not_valid_after_utc:%Y-%m-%d})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,6 +20,7 @@ from provisioning.authority_policy import POLICY
 from provisioning.authority_publish import is_due
 from provisioning.authority_rules import against_the_rules
 from provisioning.authority_settings import CaSettings
+from provisioning.authority_sources import Ca, of_records
 from provisioning.authority_state import require_set_up
 from provisioning.cli.ca_options import CA_SECONDS, StateDirectory, one_line, station_ca
 from provisioning.cli.options import AsJson
@@ -66,6 +68,7 @@ def show(
         told[role] = _certificate(ca.files, role)
     told["issued"] = ca.files.index.counts()
     lists = _lists(ca.files.index)
+    lists["not_in_the_index"] = _unknown(ca.files, ca.state / "records")
     told |= {name: [entry.to_dict() for entry in of] for name, of in lists.items()}
     if tokens:
         by = Deadline.after(CA_SECONDS)
@@ -92,6 +95,13 @@ def _lists(index: Index) -> dict[str, list[Entry]]:
     }
 
 
+def _unknown(files: CaFiles, records: Path) -> list[Entry]:
+    """Certificates of this CA that the records hold and the index does not."""
+    ca = Ca(files.certificate("root"), files.certificate("issuing"))
+    found = of_records(records, ca).entries if records.is_dir() else []
+    return [entry for entry in found if files.index.get(entry.number) is None]
+
+
 _TITLES = {
     "to_revoke": "to revoke (trustbox ca revoke --pending)",
     "unfinished": "unfinished: not read back from the box (its next run takes it up; if there is"
@@ -99,6 +109,8 @@ _TITLES = {
     "good_until_read_back": "good as well, until the newer one was read back",
     "against_the_rules": "of several keys, or several ways to write one serial number: such a box"
     " gets no other certificate until those that it does not have are revoked",
+    "not_in_the_index": "in the records and not in the index, which may be an older copy (trustbox"
+    " ca recover --records DIR adds them)",
 }
 
 

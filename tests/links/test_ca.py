@@ -245,3 +245,41 @@ def test_revoking_a_box_says_what_was_there(set_up: Factory, there: str) -> None
     }[there]
     assert done.returncode == said[0], done.stderr
     assert said[1] in done.stdout + done.stderr
+
+
+def test_period_that_differs_from_the_certificates_is_said_and_nothing_is_issued(
+    set_up: Factory,
+) -> None:
+    asked = (str(set_up.request("TB-1")), "--serial", "TB-1", "--days")
+    first = set_up.ca("issue", *asked, "3650", "--json")
+
+    again = set_up.ca("issue", *asked, "30")
+    told = set_up.ca("issue", *asked, "30", "--json")
+
+    assert "issued for 3650 days and not for 30" in again.stderr
+    one, other = json.loads(first.stdout), json.loads(told.stdout)
+    assert (one["days"], other["days"], other["changed"]) == (3650, 3650, False)
+    assert one["number"] == other["number"]
+
+
+@pytest.mark.fault(
+    "CA",
+    "an old copy of the index was put back before any CRL was published",
+    comes="ca show lists the certificates that the records have and the index has not; a box that"
+    " shows one is let in nowhere",
+    then="bring back the newest copy, or trustbox ca recover --records DIR",
+)
+def test_certificates_that_only_the_records_have_are_shown(set_up: Factory) -> None:
+    index = set_up.state / "ca" / "index.sqlite"
+    older = index.read_bytes()
+    place = set_up.state / "records" / "TB-1" / "issued"
+    place.mkdir(parents=True)
+    out = ("--out", str(place / "aa.pem"), "--json")
+    issued = set_up.ca("issue", str(set_up.request("TB-1")), "--serial", "TB-1", *out)
+    before = json.loads(set_up.ca("show", "--json").stdout)["not_in_the_index"]
+    index.write_bytes(older)
+
+    told = json.loads(set_up.ca("show", "--json").stdout)["not_in_the_index"]
+
+    assert before == []
+    assert [c["number"] for c in told] == [json.loads(issued.stdout)["number"]]

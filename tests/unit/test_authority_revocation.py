@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from dataclasses import replace
 
 import pytest
 from cryptography import x509
@@ -12,6 +13,7 @@ from harness.errors import DeviceRefused, Misuse
 from provisioning.authority import Authority
 from provisioning.authority_open import open_authority
 from provisioning.authority_publish import crl_number
+from provisioning.authority_signing import crl_is_due
 from provisioning.idevid import profile_faults
 from provisioning.token import Token
 from tests.unit.authority_parts import P256, SERIAL, a_key, certified
@@ -165,3 +167,31 @@ def test_damaged_crl_stops_everything_until_somebody_says_that_it_is_gone(
     open_authority(token, authority.state, make=P256, by=by)
 
     assert crl_number(crl_of(authority)) == crl_number(before) + 1
+
+
+@pytest.mark.fault(
+    "CA",
+    "this machine's clock was ahead for one ca renew --crl",
+    comes="the CRL is of the future, so it is due: the next ca renew --crl makes another",
+    then="nothing, where a daily timer runs it",
+)
+def test_crl_of_the_future_is_due(authority: Authority) -> None:
+    crl = crl_of(authority)
+    minute = datetime.timedelta(minutes=1)
+
+    assert crl_is_due(crl, (), at=crl.last_update_utc - minute)
+    assert not crl_is_due(crl, (), at=crl.last_update_utc + minute)
+
+
+def test_certificate_of_another_hardware_type_is_not_given_again(
+    authority: Authority, by: Deadline
+) -> None:
+    key = a_key()
+    first = certified(authority, key)
+    settings = replace(authority.settings, hardware_type="1.3.6.1.4.1.32473.8")
+
+    again = certified(replace(authority, settings=settings), key)
+
+    assert again != first
+    assert profile_faults(again, SERIAL, hardware_type="1.3.6.1.4.1.32473.8") == ()
+    assert "hardware type" in profile_faults(first, SERIAL, hardware_type="1.3.6.1.4.1.32473.8")[0]

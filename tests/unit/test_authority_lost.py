@@ -74,18 +74,23 @@ def test_lost_index_stops_everything_and_signs_nothing(
     " know; nothing is signed",
     then="bring back the newest copy, or trustbox ca recover --from the old one",
 )
-@pytest.mark.parametrize("since", ["a revocation", "a fresh CRL", "another CRL of its number"])
+@pytest.mark.parametrize(
+    "since",
+    ["a revocation", "a revocation, and a CRL begun", "a fresh CRL", "another CRL of its number"],
+)
 def test_older_index_stops_everything_and_turns_no_revocation_back(
     authority: Authority, by: Deadline, since: str
 ) -> None:
     victim, copy = certified(authority, a_key()), authority.state.with_name("copy.sqlite")
     shutil.copy(authority.index.path, copy)
-    if since == "a revocation":
+    if since.startswith("a revocation"):
         authority.revoke(victim.serial_number, "keyCompromise", by=by)
     else:
         authority.publish(now=True, by=by)
     published = (authority.state / "issuing.crl").read_bytes()
     shutil.copy(copy, authority.index.path)
+    if since == "a revocation, and a CRL begun":  # its number is not behind any more
+        authority.index.next_crl("issuing")
     if since == "another CRL of its number":  # signed before the published one was brought back
         (authority.state / "issuing.crl").unlink()
         open_authority(authority.token, authority.state, make=P256, by=by)

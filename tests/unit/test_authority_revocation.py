@@ -11,6 +11,8 @@ from cryptography import x509
 from harness.deadline import Deadline
 from harness.errors import DeviceRefused, Misuse
 from provisioning.authority import Authority
+from provisioning.authority_entry import NewRow
+from provisioning.authority_life import fingerprint
 from provisioning.authority_open import open_authority
 from provisioning.authority_publish import crl_number
 from provisioning.authority_signing import crl_is_due
@@ -195,3 +197,17 @@ def test_certificate_of_another_hardware_type_is_not_given_again(
     assert again != first
     assert profile_faults(again, SERIAL, hardware_type="1.3.6.1.4.1.32473.8") == ()
     assert "hardware type" in profile_faults(first, SERIAL, hardware_type="1.3.6.1.4.1.32473.8")[0]
+
+
+def test_issuing_ca_is_revoked_with_any_certificate_of_its_key(
+    authority: Authority, by: Deadline
+) -> None:
+    """An earlier version revoked the newest alone; who opened it before holds another one."""
+    leaf = certified(authority, a_key())
+    authority.index.begin(NewRow(4711, "issuing", "", fingerprint(authority.issuing)))
+    before = authority.is_revoked(leaf)
+    authority.index.revoke(4711, "cACompromise", datetime.datetime.now(datetime.UTC))
+
+    assert (before, authority.is_revoked(leaf)) == (False, True)
+    with pytest.raises(Misuse, match="was revoked and certifies nobody"):
+        authority.renew(SERIAL, now=True, by=by)

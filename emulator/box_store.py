@@ -47,7 +47,7 @@ HUK_OFFSET = 0x3F000
 """Where the image's OP-TEE reads 16 bytes of hardware unique key from secure flash."""
 HUK_BYTES = 16
 _FORMAT = 1
-_SERIAL = re.compile(r"TB-[A-Z0-9-]{1,28}", re.ASCII)
+_SERIAL = re.compile(r"TB-[A-Z0-9](?:[A-Z0-9-]{0,26}[A-Z0-9])?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def check_serial(serial: str) -> str:
             where="--serial",
             key="the serial number",
             value=serial,
-            expected="TB- and 1 to 28 capital letters, digits or dashes",
+            expected="TB- and 1 to 28 capital letters, digits or dashes, no dash first or last",
         )
     return serial
 

@@ -28,6 +28,7 @@ from harness.config_secret import read_source
 from harness.config_table import Table
 from harness.console_login import ConsoleLogin
 from harness.holding import Endpoint
+from harness.serial_number import FORM, is_serial
 from harness.target import EvidenceLevel, Firmware, Layout, World
 
 SERIAL_PATHS = ("/etc/trustbox/serial", "/sys/firmware/devicetree/base/serial-number")
@@ -105,6 +106,8 @@ def read_bench(values: Mapping[str, object], *, where: str, name: str) -> BenchC
         lab_directory=table.path("lab_directory") if "lab_directory" in table else None,
     )
     table.finish()
+    if found.serial is not None and not is_serial(found.serial):
+        raise table.bad("serial", FORM)
     if not found.serial_paths:
         raise table.bad("serial_paths", "at least one path: the box must say which one it is")
     if not all(_is_box_path(path) for path in found.serial_paths):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.config_table import Table
+from harness.serial_number import FORM, is_serial
 
 PROFILES = ("current", "shipped")
 
@@ -24,4 +25,6 @@ def read_emulator(table: Table) -> EmulatorConfig:
         table.name, table.text("serial"), table.choice("profile", PROFILES, PROFILES[0])
     )
     table.finish()
+    if not is_serial(found.serial):
+        raise table.bad("serial", FORM)
     return found

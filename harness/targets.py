@@ -22,6 +22,7 @@ from harness.errors import IntegrityFailure
 from harness.history import History
 from harness.holding import Holding
 from harness.probe import Probed, probe
+from harness.serial_number import checked_serial
 from harness.ssh import SshShell
 from harness.target import Firmware, Target, World
 
@@ -50,6 +51,10 @@ def open_target(
     file, RigError, LinkError, UntrustedHost, IntegrityFailure for a box with another serial number
     or without what its entry promises; then nothing is left open.
     """
+    if serial is not None:
+        checked_serial(serial)
+    if lasting is not None:
+        checked_serial(lasting, where="--lasting")
     chosen = choose(name, config)
     started = time.monotonic()
     with ExitStack() as held:

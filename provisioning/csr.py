@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import AttributeOID, NameOID
 
 from harness.errors import DeviceRefused, Misuse
+from harness.serial_number import FORM, is_serial
 from provisioning.authority_policy import DEVICE
 from provisioning.token_key import SigningKey
 from provisioning.token_public import KeyProfile, PublicKey
@@ -31,12 +32,9 @@ _HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 
 def registration_id(serial: str) -> str:
     """The serial in lower case: what enrollment services accept (a-z, 0-9, -, 1 to 128)."""
-    made = serial.lower()
-    if not (1 <= len(made) <= 64 and made.isascii() and made.replace("-", "a").isalnum()):
-        raise Misuse(f"serial {serial[:80]!r} is not letters, digits and dashes (64 at most)")
-    if made.strip("-") != made:
-        raise Misuse(f"serial {serial!r} begins or ends with a dash")
-    return made
+    if not is_serial(serial):
+        raise Misuse(f"serial {serial[:80]!r} is not {FORM}")
+    return serial.lower()
 
 
 def device_subject(serial: str) -> x509.Name:

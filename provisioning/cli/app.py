@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
@@ -15,7 +16,7 @@ from provisioning.cli.later import Later, made
 
 _DISTRIBUTION = "trustbox-harness"
 OWN = (
-    ("provision", "provision:provision", "Provision a box: token, key, certificate, enclave,..."),
+    ("provision", "provision:provision", "Provision a box: enclave, attestation, token, key,..."),
     ("verify", "verify:verify", "Prove again what the record of a box claims, after a reboot,..."),
     ("info", "look:info", "What a box says it is, and how each part of that came to be..."),
     ("attest", "attest:attest", "Measure a box's TEE with a fresh nonce, look at the rest of..."),
@@ -44,6 +45,11 @@ class Commands(TyperGroup):
     """``trustbox``: its own commands, and those of other rooms once one is wanted or all are."""
 
     _looked = False
+
+    def make_context(self, info_name: Any, args: list[str], *rest: Any, **more: Any) -> Any:
+        """Raises Misuse for an empty word among the options, whatever the command is."""
+        _no_empty_words(args)
+        return super().make_context(info_name, args, *rest, **more)
 
     def invoke(self, ctx: Any) -> Any:
         """Raises Interrupted where a command is stopped by Ctrl-C or SIGTERM."""
@@ -92,6 +98,19 @@ def build() -> TyperGroup:
     for name, where, brief in OWN:
         group.add_command(Later(name, f"provisioning.cli.{where}", brief))
     return group
+
+
+def _no_empty_words(args: Sequence[str]) -> None:
+    """An unset variable of the shell is an empty word: taken as "not given" it would choose another
+    box, or another directory. What follows ``--`` is for a program on the box.
+    """
+    for before, word in zip(("", *args), args, strict=False):
+        if word == "--":
+            return
+        option = before if before.startswith("-") and not word else word.removesuffix("=")
+        if not word or (word.startswith("--") and word.endswith("=")):
+            about = f"{option} has an empty value" if option else "an argument is empty"
+            raise Misuse(about, hint="Is a variable of the shell not set? Nothing was done.")
 
 
 def _version(asked: bool) -> None:

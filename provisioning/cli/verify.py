@@ -10,6 +10,7 @@ import typer
 
 from harness.errors import Misuse
 from harness.recording import printable_lines
+from harness.serial_number import checked_serial
 from provisioning.cli.options import AsJson, TargetName, TargetsFile, opened
 from provisioning.cli.terminal import for_people
 from provisioning.record_plan import recorded
@@ -55,6 +56,7 @@ def verify(
     something is not, else that of what kept a check from being made (3, 4, 8 this machine). 2: a
     run did not come to its end, and the record is behind the box: run trustbox provision again.
     """
+    checked_serial(serial, where="SERIAL")
     station = Station(state.absolute()) if state else Station.default()
     records = out.absolute() if out else None
     recorded(station, serial, records)  # before a box is opened for nothing

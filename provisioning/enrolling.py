@@ -22,6 +22,7 @@ from provisioning.http_token_tls import TokenTlsConnector
 from provisioning.issued import keeping
 from provisioning.local_http import LOOPBACK
 from provisioning.local_services import ID_SCOPE, ServiceFiles, Services, listening_at
+from provisioning.plan import Plan
 from provisioning.private_files import read_private
 from provisioning.token_public import PublicKey
 from provisioning.trusted_files import certificate_in, roots_in
@@ -55,6 +56,11 @@ class Judge:
         )
 
 
+def is_ours(plan: Plan) -> bool:
+    """Whether the station's CA certifies the box, be it through its EST server."""
+    return plan.est is None or plan.est.ca is None
+
+
 def judge_of(work: Work) -> Judge:
     """Raises BadInput when the plan's ``ca`` cannot be read."""
     est = work.plan.est
@@ -70,13 +76,20 @@ def serving_path(
     """The path of a chain's leaf if it still serves this box, with this key; None otherwise."""
     leaf, key = chain[0], need(work.key, "the key").public_key
     try:
-        if judge.ours and work.authority().is_revoked(leaf):
+        if judge.ours and not _counts(work, leaf):
             return None
         if not lasts(leaf):
             return None
         return judge.path(leaf, key=key, serial=work.box.target.serial, also=chain[1:])
     except (IntegrityFailure, *UNREADABLE):
         return None
+
+
+def _counts(work: Work, leaf: x509.Certificate) -> bool:
+    """Not revoked, and on no list of those that are to be."""
+    ca = work.authority()
+    entry = ca.index.get(leaf.serial_number)
+    return not ca.is_revoked(leaf) and (entry is None or entry.to_revoke is None)
 
 
 @contextmanager
@@ -204,6 +217,8 @@ def station_services(work: Work, *, by: Deadline) -> Services:
                 listen=listening_at(address),
                 est_listen=listening_at(address) if renews else LOOPBACK,
                 edge=work.plan.edge is not None,
+                replaces=work.replaces,
+                run=work.run,
             )
         )
     return work.services

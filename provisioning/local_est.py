@@ -58,12 +58,18 @@ class LocalEst(LocalServer):
         listen: str = LOOPBACK,
         http: str = "HTTP/1.1",
         signing_seconds: float = SIGNING_SECONDS,
+        replaces: int | None = None,
+        run: str = "",
     ) -> None:
-        """``authority`` is asked for when a request needs it; ``trusted``: its
-        certificates, PEM."""
+        """``authority`` is asked for when a request needs it; ``trusted``: its certificates, PEM.
+
+        Of a server that is there for one run: ``replaces`` is the certificate that whoever has the
+        login replaces with another key, ``run`` its name, for the index.
+        """
         super().__init__(files, trusted=trusted, port=port, listen=listen, http=http)
         self._authority, self._login, self._days = authority, login, days
         self._signing_seconds = signing_seconds
+        self._replaces, self._run = replaces, run
 
     def answer(self, asked: Asked) -> Told:
         operation = asked.path.removeprefix(_BASE)
@@ -109,7 +115,8 @@ class LocalEst(LocalServer):
             days=self._days,
             by=Deadline.after(self._signing_seconds),
             again=_names(mine) if again and mine is not None else None,
-            replaces=mine.serial_number if mine is not None else None,
+            replaces=mine.serial_number if mine is not None else self._replaces,
+            run=self._run,
         )
         return _certificates(made)
 

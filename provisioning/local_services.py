@@ -131,8 +131,12 @@ class ServiceFiles:
         http: str = "HTTP/1.1",
         signing_seconds: float = SIGNING_SECONDS,
         edge: bool = False,
+        replaces: int | None = None,
+        run: str = "",
     ) -> Iterator[Services]:
         """Both, until the block ends. ``names``: what else clients call this host.
+
+        ``replaces``, ``run``: of the one run that they serve, see ``LocalEst``.
 
         ``est_listen``: where EST listens, if not there as well: a run asks it from this host.
 
@@ -158,6 +162,8 @@ class ServiceFiles:
                     listen=est_listen or listen,
                     http=http,
                     signing_seconds=signing_seconds,
+                    replaces=replaces,
+                    run=run,
                 )
 
             def dps(port: int) -> LocalDps:

@@ -6,17 +6,22 @@ source; there is no secret in either.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
 from harness.deadline import Deadline
+from harness.errors import BadInput
 from provisioning.pin_change import kept_pins
 from provisioning.pin_sources import DerivedPins, PinCommand, PinSource
 from provisioning.pins import Pins
 from provisioning.plan import Plan
 from provisioning.record_plan import has_plan, recorded
 from provisioning.station import Station
+
+_NAMED = re.compile(r"(.+-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.toml", re.IGNORECASE)
+"""As a station names the PINs of one box and TEE (``Station.pins``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +35,18 @@ class PinFile:
         return f"the file {self.path}"
 
     def pins(self, serial: str, tee_uuid: UUID | None, *, by: Deadline) -> Pins:
-        """Raises BadInput."""
+        """Raises BadInput, also for a file that a station named for another box: its PINs would
+        use up the tries of this one's token.
+        """
+        named = _NAMED.fullmatch(self.path.name)
+        mine = f"{serial}-{tee_uuid}".lower()
+        if named is not None and tee_uuid is not None and named[1].lower() != mine:
+            raise BadInput(
+                where=str(self.path),
+                key="the file's name",
+                value=self.path.name,
+                expected=f"the PINs of {mine}: it is named for another box, and none was tried",
+            )
         return Pins.read(self.path)
 
 

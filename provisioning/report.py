@@ -16,6 +16,7 @@ def as_data(done: Provisioned) -> dict[str, object]:
         "tee_uuid": str(done.work.tee_uuid),
         "evidence_level": target.evidence_level.value,
         "verdict_ok": done.work.verdict is not None and done.work.verdict.ok,
+        "differs": list(done.work.differs),
         "changed": any(r.outcome is Outcome.DONE for r in done.reports),
         "record": str(done.directory / "record.json"),
         "chain": str(done.directory / "chain.pem"),
@@ -41,7 +42,9 @@ def as_text(done: Provisioned) -> str:
     if changed:
         lines.append(f"Done in this run: {', '.join(changed)}.")
     else:
-        lines.append("Nothing was done in this run: all of it was so already.")
+        so = "what differs is told below" if done.work.differs else "all of it was so already"
+        lines.append(f"Nothing was done in this run: {so}.")
+    lines += [f"It differs from the plan: {said}." for said in done.work.differs]
     lines.append(f"Record: {done.directory / 'record.json'}")
     lines.append(
         f"Check the chain: cd {done.directory} && openssl verify -CAfile chain.pem device.pem"

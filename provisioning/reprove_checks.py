@@ -14,22 +14,21 @@ from cryptography import x509
 
 from harness.deadline import Deadline
 from harness.errors import BadFrame, IntegrityFailure
-from provisioning.certificates import check_path, der, pem
+from provisioning.certificates import der, pem
 from provisioning.challenge import ChallengeServer
-from provisioning.csr import UNREADABLE, registration_id
+from provisioning.csr import registration_id
 from provisioning.dps_answers import parse_assigned
-from provisioning.enrolling import dps_device, judge_of, serving_path
+from provisioning.enrolling import dps_device, is_ours, judge_of
 from provisioning.http_box import box_connector, station_address
 from provisioning.http_client import Http
 from provisioning.incidents import first_seen
-from provisioning.issued import numbers_issued
 from provisioning.key_rotation import generations, in_use
 from provisioning.local_services import ServiceFiles, listening_at
 from provisioning.local_trust import why_not
 from provisioning.record import value
+from provisioning.reprove_certificate import certificate, files, path, same
 from provisioning.reprove_keys import keys
 from provisioning.steps_edge import EdgeStep, alone_with_its_label, edge_of, edge_there
-from provisioning.steps_identity import told
 from provisioning.steps_key import known_pins
 from provisioning.steps_tee import AttestStep
 from provisioning.token_state import TokenFlags
@@ -72,14 +71,9 @@ def identity(work: Work, by: Deadline) -> str:
             f" {target.evidence_level.value!r}"
         )
     found = {s.tee_uuid for s in work.box.keys.tokens(by=by) if s.tee_uuid is not None}
-    _same(work, "box", "tee_uuid", ", ".join(sorted(map(str, found))), "the TEE's UUID")
+    same(work, "box", "tee_uuid", ", ".join(sorted(map(str, found))), "the TEE's UUID")
     (work.tee_uuid,) = found
     return f"{target.serial}, TEE UUID {work.tee_uuid}"
-
-
-def is_ours(work: Work) -> bool:
-    """Whether the station's CA vouches for this box, and not somebody else's."""
-    return work.plan.est is None or work.plan.est.ca is None
 
 
 def station(work: Work, by: Deadline) -> str:
@@ -113,8 +107,8 @@ def key(work: Work, by: Deadline) -> str:
     work.key = in_use(generations(work.box.keys, work.plan.key_purpose, by=by))
     if work.key is None:
         raise IntegrityFailure(f"the token holds no key {work.plan.key_purpose} of this box")
-    _same(work, "key", "cka_id", work.key.id.hex(), "its CKA_ID")
-    _same(work, "key", "spki_sha256", work.key.spki_sha256, "its public key")
+    same(work, "key", "cka_id", work.key.id.hex(), "its CKA_ID")
+    same(work, "key", "spki_sha256", work.key.spki_sha256, "its public key")
     return f"CKA_ID {work.key.id.hex()[:16]}…, public key {work.key.spki_sha256[:16]}…"
 
 
@@ -123,81 +117,10 @@ def key_proof(work: Work, by: Deadline) -> str:
     if faults := found.faults():
         raise IntegrityFailure("; ".join(faults))
     # Another module with the same key may keep it less well.
-    _same(work, "key", "module", found.module, "the PKCS#11 module")
-    _same(work, "key", "module_sha256", found.module_sha256, "the PKCS#11 module's digest")
-    _same(work, "key", "ta_file_sha256", found.code.ta_file_sha256, "the PKCS#11 TA file's digest")
+    same(work, "key", "module", found.module, "the PKCS#11 module")
+    same(work, "key", "module_sha256", found.module_sha256, "the PKCS#11 module's digest")
+    same(work, "key", "ta_file_sha256", found.code.ta_file_sha256, "the PKCS#11 TA file's digest")
     return "it signed a fresh challenge, and the token withholds its value"
-
-
-def certificate(work: Work, by: Deadline) -> str:
-    """Token object = file on the box = file of the record = digest in the record."""
-    there = work.box.identity.chain(by=by)
-    if not there:
-        raise IntegrityFailure(f"the box has no certificate in {work.box.identity.chain_path}")
-    if work.box.keys.certificates(need(work.key, "the key"), by=by) != (der(there[0]),):
-        raise IntegrityFailure("the certificate in the token is not the one in the file")
-    kept = work.directory / "device.pem"
-    if not kept.exists() or kept.read_bytes() != pem(there[0]):
-        raise IntegrityFailure(f"the box's certificate is not the one in {kept}")
-    leaf = there[0]
-    digest = hashlib.sha256(der(leaf)).hexdigest()
-    _same(work, "certificate", "sha256", digest, "the certificate's digest")
-    for name, found in told(leaf).items():
-        _same(work, "certificate", name, found, f"the certificate's {name.replace('_', ' ')}")
-    others = [n for n in numbers_issued(work) if n != f"{leaf.serial_number:x}"]
-    _same(work, "certificate", "superseded", others, "the list of those that it replaces")
-    work.chain = there
-    return "token, file and record hold the same, byte for byte"
-
-
-def files(work: Work, by: Deadline) -> str:
-    """device.pem, chain.pem and root.pem beside the record: what the line hands on with the box."""
-    leaf, judge = need(work.chain, "the certificate")[0], judge_of(work)
-    (root,), above = _kept(work, "root.pem", 1), _kept(work, "chain.pem")
-    if der(root) != der(judge.root):
-        raise IntegrityFailure(f"{work.directory / 'root.pem'} is another CA's root")
-    if der(above[-1]) != der(root):
-        raise IntegrityFailure(f"{work.directory / 'chain.pem'} does not end in root.pem's root")
-    box = work.box.target.serial
-    key = need(work.key, "the key").public_key
-    try:
-        led = check_path(leaf, key=key, serial=box, above=above[:-1], root=root, idevid=False)
-    except IntegrityFailure as problem:
-        place = work.directory / "chain.pem"
-        raise IntegrityFailure(f"{place} does not hold its issuers: {problem.message}") from problem
-    if len(led) != len(above):
-        raise IntegrityFailure(f"{work.directory / 'chain.pem'} holds certificates of others")
-    return "device.pem, chain.pem and root.pem are the box's, its issuers' and the root"
-
-
-def _kept(work: Work, name: str, most: int = 8) -> tuple[x509.Certificate, ...]:
-    """1 to ``most`` certificates of a file beside the record."""
-    place = work.directory / name
-    try:
-        found = tuple(x509.load_pem_x509_certificates(place.read_bytes()))
-    except (OSError, *UNREADABLE) as problem:
-        raise IntegrityFailure(f"{place} cannot be read: {problem}") from problem
-    if not 1 <= len(found) <= most:
-        raise IntegrityFailure(f"{place} holds {len(found)} certificates, expected 1 to {most}")
-    return found
-
-
-def path(work: Work, by: Deadline) -> str:
-    """To the root, for this key and this box, not over, not revoked."""
-    chain, judge = need(work.chain, "the certificate"), judge_of(work)
-    leaf = chain[0]
-    judge.path(
-        leaf,
-        key=need(work.key, "the key").public_key,
-        serial=work.box.target.serial,
-        also=chain[1:],
-    )
-    if judge.ours and _is_revoked(work, leaf):
-        raise IntegrityFailure(f"certificate {leaf.serial_number:x} was revoked")
-    if serving_path(work, chain, judge) is None:
-        raise IntegrityFailure(f"the certificate is about to end: {leaf.not_valid_after_utc}")
-    known = "not revoked" if judge.ours else "whether it was revoked its CA knows"
-    return f"leads to {judge.root.subject.rfc4514_string()}; {known}"
 
 
 def handshake(work: Work, by: Deadline) -> str:
@@ -261,8 +184,8 @@ def registration(work: Work, by: Deadline) -> str:
         said = "knows nothing of it" if found is None else f"says {found.status}"
         raise IntegrityFailure(f"the provisioning service {said}")
     assigned = parse_assigned(found, device)
-    _same(work, "enrollment", "hub", assigned.hub, "the hub")
-    _same(work, "enrollment", "device_id", assigned.device_id, "the device id")
+    same(work, "enrollment", "hub", assigned.hub, "the hub")
+    same(work, "enrollment", "device_id", assigned.device_id, "the device id")
     return f"{device} is assigned to {assigned.hub} as {assigned.device_id}"
 
 
@@ -286,7 +209,7 @@ def enclave(work: Work, by: Deadline) -> str:
         raise IntegrityFailure("the record has no enclave to compare with")
     uuid = UUID(str(told))
     found = work.box.target.shell.read(work.box.enclave.path(uuid), by=by)
-    _same(work, "enclave", "file_sha256", hashlib.sha256(found).hexdigest(), "the enclave's file")
+    same(work, "enclave", "file_sha256", hashlib.sha256(found).hexdigest(), "the enclave's file")
     work.enclave_uuid, work.enclave_bytes = uuid, found
     return f"{uuid} is the file that was installed"
 
@@ -301,7 +224,7 @@ def attestation(work: Work, by: Deadline) -> str:
     if evidence.key.fingerprint != pinned:
         raise IntegrityFailure(f"the attestation key is not the pinned one ({pinned})")
     digest = work.facts["key"]["token_ta_digest"].value
-    _same(work, "key", "token_ta_digest", digest, "the header digest of the PKCS#11 TA")
+    same(work, "key", "token_ta_digest", digest, "the header digest of the PKCS#11 TA")
     return f"{said}; signed by the pinned key, and the PKCS#11 TA is the record's"
 
 
@@ -309,7 +232,7 @@ _CERTIFICATE = ("certificate", "install")
 _KEY = ("token", "key", *_CERTIFICATE)
 CHECKS = (
     Check("identity", identity),
-    Check("station", station, wanted=is_ours, ours=True),
+    Check("station", station, wanted=lambda work: is_ours(work.plan), ours=True),
     Check("pin-counters", pin_counters, ("identity",), steps=("token",)),
     Check("key", key, ("pin-counters",), steps=_KEY),
     Check("key-proof", key_proof, ("key",), steps=_KEY),
@@ -342,20 +265,3 @@ CHECKS = (
     Check("enclave", enclave, ("identity",), steps=("enclave",)),
     Check("attestation", attestation, ("enclave",), seconds=180.0, steps=("enclave",)),
 )
-
-
-def _same(work: Work, about: str, name: str, found: object, what: str) -> None:
-    claimed = value(work.earlier, about, name)
-    if claimed != found:
-        told = claimed or "none"
-        raise IntegrityFailure(f"{what} is {found or 'nowhere'}, and the record has {told}")
-
-
-def _is_revoked(work: Work, leaf: x509.Certificate) -> bool:
-    """By the CA's index, and by the CRL that others read."""
-    ca = work.authority()
-    published = ca.files.crl("issuing")
-    listed = published is not None and published.get_revoked_certificate_by_serial_number(
-        leaf.serial_number
-    )
-    return ca.is_revoked(leaf) or bool(listed)

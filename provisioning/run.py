@@ -20,13 +20,15 @@ from pathlib import Path
 
 from harness.deadline import Deadline
 from harness.errors import Misuse, TrustBoxError
-from harness.target import EvidenceLevel, Target
+from harness.target import Target
 from provisioning.authority import Authority
+from provisioning.certified import may_make_ca
+from provisioning.giving_up import give_up, is_the_boxes_fault
 from provisioning.http_errors import PutOff
 from provisioning.journal import Journal, unended
 from provisioning.ledger import Ledger
 from provisioning.plan import Plan
-from provisioning.record import load
+from provisioning.record import load, observed
 from provisioning.station import Station, alone_with
 from provisioning.steps import EffectStep, LookStep, first_run
 from provisioning.trustbox import TrustBox
@@ -80,11 +82,13 @@ def provision(
     watcher: Watcher | None = None,
     records: Path | None = None,
     steps: Callable[[], tuple[EffectStep | LookStep, ...]] | None = None,
+    replaces: int | None = None,
 ) -> Provisioned:
     """Make of the box what the plan says, and write its record.
 
     ``records`` is the directory for this box's record (default: the station's), ``steps`` what to
-    do instead of all that the plan asks for. If this raises,
+    do instead of all that the plan asks for. ``replaces``: the number of the certificate that the
+    box's new key replaces, for a box that was certified and has lost its key. If this raises,
     what was done so far is in the journal, and another run goes on from what the box shows.
     """
     directory = records or station.records(target.serial)
@@ -93,7 +97,6 @@ def provision(
     with ExitStack() as stack:
         stack.enter_context(alone_with(directory, target.serial))
         box = stack.enter_context(TrustBox(target, budget=station.pin_budget))
-        functional = target.evidence_level is EvidenceLevel.FUNCTIONAL
         earlier = load(directory / "record.json")
         before = load_unfinished(directory, earlier)
         work = Work(
@@ -101,8 +104,9 @@ def provision(
             plan=plan,
             station=station,
             directory=directory,
-            authority=_once(stack, station, make=functional),
+            authority=_once(stack, lambda: work, watcher),
             earlier=earlier,
+            replaces=replaces,
         )
         stack.enter_context(work.held)
         place = directory / "journal.jsonl"
@@ -132,6 +136,11 @@ def _do(step: EffectStep | LookStep, work: Work, noted: _Noted, watcher: Watcher
         said = _why(problem)
         ended = Outcome.PARKED if isinstance(problem, PutOff) else Outcome.FAILED
         watcher.ended(StepReport(step.name, ended, said, time.monotonic() - started))
+        if is_the_boxes_fault(problem):
+            for told in give_up(work, f"{step.name}: {said}"):
+                watcher.noticed(told)
+                with _even_so():
+                    noted.ledger.end("certificate", "to revoke", told)
         with _even_so():
             noted.ledger.end(step.name, ended.value, said)
         with _even_so():
@@ -185,14 +194,19 @@ def _even_so() -> Iterator[None]:
         return
 
 
-def _once(stack: ExitStack, station: Station, *, make: bool) -> Callable[[], Authority]:
+def _once(stack: ExitStack, work: Callable[[], Work], watcher: Watcher) -> Callable[[], Authority]:
     """The station's CA, opened when a step first needs it and closed with the run."""
     opened: list[Authority] = []
 
     def authority() -> Authority:
         if not opened:
             by = Deadline.after(_CA_SECONDS)
+            station, make = work().station, may_make_ca(work(), by)
             opened.append(stack.enter_context(station.authority(make=make, by=by)))
+            if opened[0].made_now:
+                place = opened[0].files.ca
+                watcher.noticed(f"this station had no CA: one was made in {place}, for emulators")
+                work().note("tool", ca_made=observed(True))
         return opened[0]
 
     return authority

@@ -19,7 +19,7 @@ from provisioning.steps_dps import RegisterStep
 from provisioning.steps_edge import EdgeStep
 from provisioning.steps_identity import CertificateStep, InstallStep
 from provisioning.steps_key import KeyProofStep, KeyStep, MoreKeysStep, TokenStep
-from provisioning.steps_own import OwnIdentityStep
+from provisioning.steps_own import EarlierStep, OwnIdentityStep
 from provisioning.steps_tee import AttestStep, EnclaveStep
 from provisioning.work import Work
 
@@ -56,6 +56,7 @@ def first_run(plan: Plan) -> tuple[EffectStep | LookStep, ...]:
     return (
         ReachStep(),
         OwnIdentityStep(),
+        EarlierStep(),
         EnclaveStep(),
         AttestStep(),
         TokenStep(),

@@ -10,7 +10,7 @@ from harness.deadline import Deadline
 from harness.errors import BadInput, DeviceRefused, IntegrityFailure
 from provisioning.certificates import der, pem
 from provisioning.csr import UNREADABLE, checked_request
-from provisioning.enrolling import judge_of, serving_path
+from provisioning.enrolling import is_ours, judge_of, serving_path
 from provisioning.enrolling_est import (
     enrolled,
     enrolled_bound,
@@ -19,6 +19,7 @@ from provisioning.enrolling_est import (
     note_request,
     renewed,
 )
+from provisioning.giving_up import note_issued, was_read_back
 from provisioning.idevid import NO_END, hardware_serial
 from provisioning.issued import keep_issued, last_issued, numbers_issued
 from provisioning.private_files import read_bounded, write_durably
@@ -59,6 +60,8 @@ class CertificateStep:
             if is_to_renew(work, path[0]):
                 self._ending = self._ending or path
                 continue
+            note_issued(work, path[0])
+            self._compare(work, path[0])
             self._keep(work, path)
             return f"certificate {self._described(work)} is issued"
         return None
@@ -74,6 +77,7 @@ class CertificateStep:
             issued, others = enrolled_bound(work, by=by)
         else:
             issued, others = enrolled(work, self._request(work, by), by=by)
+        work.issued = (*work.issued, issued)
         path = judge_of(work).path(
             issued,
             key=need(work.key, "the key").public_key,
@@ -88,10 +92,27 @@ class CertificateStep:
         return f"certificate {self._described(work)} {how} by {_whom(work)} and checked"
 
     @staticmethod
+    def _compare(work: Work, leaf: x509.Certificate) -> None:
+        """A certificate that serves is kept, however long it was to be good: a renewal is asked
+        for.
+        """
+        wanted, serial = work.plan.validity_days, work.box.target.serial
+        endless = leaf.not_valid_after_utc == NO_END
+        has = (leaf.not_valid_after_utc - leaf.not_valid_before_utc).total_seconds() / 86400
+        same = endless if wanted is None else not endless and abs(has - wanted) < 1
+        if not is_ours(work.plan) or same:
+            return
+        work.differs.append(
+            f"the plan's validity_days is {wanted or 'unlimited'}, and the certificate"
+            f" {leaf.serial_number:x} has {'no end' if endless else f'{has:.0f} days'}: it is left"
+            f" as it is. For another: trustbox ca renew --device {serial}"
+            f" --days {wanted or 'unlimited'} --now, and trustbox keys install"
+        )
+
+    @staticmethod
     def _of_the_station(work: Work, request: bytes, by: Deadline) -> x509.Certificate:
         ca, serial, days = work.authority(), work.box.target.serial, work.plan.validity_days
-        there = next((entry.number for entry in ca.good(serial)), None)
-        return ca.certify(request, serial, days=days, replaces=there, run=work.run, by=by)
+        return ca.certify(request, serial, days=days, replaces=work.replaces, run=work.run, by=by)
 
     @staticmethod
     def _request(work: Work, by: Deadline) -> bytes:
@@ -168,6 +189,7 @@ class InstallStep:
     def probe(self, work: Work, by: Deadline) -> str | None:
         if not self._there(work, by):
             return None
+        was_read_back(work, by)
         return f"token and {work.box.identity.chain_path} hold it"
 
     def act(self, work: Work, by: Deadline) -> None:
@@ -177,6 +199,7 @@ class InstallStep:
     def confirm(self, work: Work, by: Deadline) -> str:
         if not self._there(work, by):
             raise IntegrityFailure("the box does not show the certificate that was installed")
+        was_read_back(work, by)
         return f"token and {work.box.identity.chain_path} hold it, read back byte for byte"
 
     @staticmethod

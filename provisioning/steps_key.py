@@ -6,6 +6,7 @@ from pathlib import Path
 
 from harness.deadline import Deadline
 from harness.errors import IntegrityFailure, Misuse
+from provisioning.certified import judge_key, judge_token
 from provisioning.key_rotation import generations, in_use
 from provisioning.pin_sources import PinSource
 from provisioning.pins import Pins
@@ -32,6 +33,7 @@ class TokenStep:
 
     def probe(self, work: Work, by: Deadline) -> str | None:
         label = work.plan.token_label
+        judge_token(work, by)
         state = work.box.keys.state(label, by=by)
         file = self.file(work)
         if pin_source(work) is not None:
@@ -88,6 +90,7 @@ class KeyStep:
 
     def probe(self, work: Work, by: Deadline) -> str | None:
         work.key = in_use(generations(work.box.keys, work.plan.key_purpose, by=by))
+        judge_key(work, work.key, by)
         return None if work.key is None else f"{self._described(work)} is in the token"
 
     def act(self, work: Work, by: Deadline) -> None:

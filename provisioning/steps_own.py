@@ -1,4 +1,4 @@
-"""The step before anything is made on a box: is its identity its own?"""
+"""The steps before anything is made on a box: is its identity its own, and has it one already?"""
 
 from __future__ import annotations
 
@@ -8,10 +8,23 @@ from harness.boot_stages import merged
 from harness.deadline import Deadline
 from harness.errors import IntegrityFailure
 from harness.target import EvidenceLevel
+from provisioning.certified import judge_token, may_make_ca
+from provisioning.enrolling import is_ours
 from provisioning.info import MOST_LINES
 from provisioning.record import observed
 from provisioning.shared_identity import boot_was_heard, shared_identity
 from provisioning.work import Work
+
+
+class EarlierStep:
+    """A box that was certified still has the token that its key is in; see ``certified``."""
+
+    name, doing, seconds = "earlier", "looking whether it was certified before", 60.0
+
+    def look(self, work: Work, by: Deadline) -> str:
+        if is_ours(work.plan):
+            may_make_ca(work, by)  # or it is refused, before anything is made on the box
+        return judge_token(work, by)
 
 
 class OwnIdentityStep:

@@ -40,6 +40,10 @@ class Work:
     authority: Callable[[], Authority]
     earlier: dict[str, object] | None
     """The record of an earlier run."""
+    replaces: int | None = None
+    """The number of the certificate that the box's new key replaces, where a person said so."""
+    issued: tuple[x509.Certificate, ...] = ()
+    """Issued by this run, or by one before that did not live to read it back from the box."""
     run: str = field(default_factory=lambda: secrets.token_hex(8))
     tee_uuid: UUID | None = None
     pins: Pins | None = None
@@ -55,6 +59,8 @@ class Work:
     """What steps opened and the run closes."""
     services: Services | None = None
     """The station's own EST server and provisioning service, once a step needed them."""
+    differs: list[str] = field(default_factory=list)
+    """What the plan wants otherwise and a run changes on nobody's behalf, a sentence each."""
     facts: dict[str, dict[str, Fact]] = field(default_factory=dict)
 
     def note(self, about: str, /, **facts: Fact) -> None:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.status import Status
 
 from harness.recording import printable_lines
+from provisioning.cli.ca_options import read_number
 from provisioning.cli.options import AsJson, Lasting, Serial, TargetName, TargetsFile, opened
 from provisioning.cli.terminal import for_people
 from provisioning.plan import read_plan
@@ -42,21 +43,33 @@ def provision(
     state: Annotated[
         Path | None, typer.Option(help="Where this station keeps CA, PINs and records.")
     ] = None,
+    replace: Annotated[
+        str | None,
+        typer.Option(
+            "--replace",
+            "--replaces",
+            metavar="NUMBER",
+            help="Certificate that the box's new key replaces, where it has lost the key of it.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Provision a box: token, key, certificate, enclave, attestation, registration, record.
+    """Provision a box: enclave, attestation, token, key, certificate, registration, record.
 
     Every step looks at the box before it acts, so running it again changes nothing that is so
     already, and is how to go on after a failure, or when a server put it off (exit status 9).
+    A box that was certified and whose token is blank, or holds another key, is refused (7): with
+    --replace a person says that it gets another key, and which certificate that one replaces.
     """
-    wanted = read_plan(plan)
+    wanted, replaces = read_plan(plan), read_number(replace) if replace is not None else None
     station = Station(state.absolute()) if state else Station.default()
     terminal = for_people()
     with terminal.status("opening the box") as status:
         say = Progress(terminal, status)
         with opened(target, serial, config, progress=say.line, lasting=lasting, state=state) as box:
             say.ready(box.serial)
-            done = run(box, wanted, station, watcher=say, records=out and out.absolute())
+            place = out and out.absolute()
+            done = run(box, wanted, station, watcher=say, records=place, replaces=replaces)
     typer.echo(json.dumps(as_data(done)) if as_json else printable_lines(as_text(done)))
 
 

@@ -184,7 +184,8 @@ def test_rotated_key_is_the_plans_key_and_gets_the_next_record(
     between = provision(box.target, plan(), station, steps=lambda: steps)
     with station.authority(by=by) as ca:
         request = box.identity.request(new.key, by=by)
-        issued = ca.certify(request, box.target.serial, days=30, by=by)
+        old = ca.good(box.target.serial)[0].number
+        issued = ca.certify(request, box.target.serial, days=30, replaces=old, by=by)
         box.identity.install(new.key, (issued, ca.issuing), by=by)
     after = provision(box.target, plan(), station, steps=lambda: steps)
     gone = retire(box.keys, "device-id", by=by)

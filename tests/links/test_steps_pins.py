@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from harness.deadline import Deadline
-from harness.errors import Misuse
+from harness.errors import BadInput, Misuse
 from provisioning.pins import Pins
 from provisioning.plan import Plan, example_plan, parse_plan
 from provisioning.run import Outcome, Provisioned, provision
@@ -45,3 +45,32 @@ def test_pending_pin_change_stops_a_run_before_any_login(sshd: LocalSshd, tmp_pa
         assert "trustbox keys pin change" in refused.value.diagnostics()
         waiting.replace(file)
         assert run(box, wanted, station).reports[-1].outcome is Outcome.ALREADY
+
+
+@pytest.mark.fault(
+    "Secrets",
+    "the plan names the PIN file that a station keeps for another box",
+    comes="BadInput, 2, with the file's name; no try of the token's is used",
+    then="name this box's file in [secrets]",
+)
+def test_pin_file_that_is_named_for_another_box_is_never_tried(
+    sshd: LocalSshd, tmp_path: Path
+) -> None:
+    (tmp_path / "box").mkdir()
+    station = Station(tmp_path / "station")
+    with host_box(sshd, tmp_path / "box") as box:
+        mine = box.plan("")
+        keys = run(box, mine, station).work.box.keys
+        others = box.pins.with_name(f"TB-OTHER-1-{UUID(int=2)}.toml")
+        Pins.random().save(others)
+        own = box.pins.with_name(f"{SERIAL}-{UUID(int=1)}.toml")
+        own.touch(mode=0o600)
+        own.write_bytes(box.pins.read_bytes())
+
+        with pytest.raises(BadInput, match="named for another box"):
+            run(box, replace(mine, pins=others), station)
+        [token] = [one for one in keys.tokens(by=Deadline.after(60)) if one.initialised]
+        by_name = run(box, replace(mine, pins=own), station)
+
+    assert station.pin_budget.failures(token, "user") == 0
+    assert by_name.reports[-1].outcome is Outcome.ALREADY

@@ -20,6 +20,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa as rsa_keys
+
 from harness.deadline import Deadline
 from harness.errors import (
     DeadlineExpired,
@@ -27,6 +30,7 @@ from harness.errors import (
     IntegrityFailure,
     LinkError,
     LinkLost,
+    MissingCapability,
     Misuse,
     TrustBoxError,
     Unreachable,
@@ -138,7 +142,8 @@ class TokenTlsConnector:
         except BaseException:
             stream.close()
             raise
-        return TokenTlsConnection(stream, self._place, said, f"{host}:{port}")
+        rsa = _is_rsa(self._identity.chain)
+        return TokenTlsConnection(stream, self._place, said, f"{host}:{port}", rsa=rsa)
 
     def _written(self, by: Deadline) -> dict[str, str]:
         if not self._files:
@@ -180,8 +185,11 @@ class TokenTlsConnection:
 
     tls_unique = None  # s_client does not tell it
 
-    def __init__(self, stream: Stream, place: Place, said: str, what: str) -> None:
+    def __init__(
+        self, stream: Stream, place: Place, said: str, what: str, *, rsa: bool = False
+    ) -> None:
         self._stream, self._place, self._said, self._what = stream, place, said, what
+        self._rsa = rsa
 
     def send(self, data: bytes, *, by: Deadline) -> None:
         try:
@@ -210,11 +218,23 @@ class TokenTlsConnection:
     def _ending(self, by: Deadline) -> TrustBoxError | None:
         """What OpenSSL said when it ended; None: nothing, after the server's goodbye."""
         text = self._place.read(self._said, by=by).decode(errors="replace")
-        return judged_ending(self._what, text)
+        return judged_ending(self._what, text, rsa=self._rsa)
 
 
-def judged_ending(what: str, text: str) -> TrustBoxError | None:
-    """The error that OpenSSL's last words are; None when it had none, after a whole connection."""
+_MOST_LINES = 8
+_NO_MECHANISM = re.compile(
+    r"CKR_MECHANISM_(?:PARAM_)?INVALID|invalid mechanism|mech_fallback|"
+    r"CKR_KEY_FUNCTION_NOT_PERMITTED|CKR_FUNCTION_NOT_SUPPORTED",
+    re.IGNORECASE,
+)
+"""What pkcs11-provider says of a token that does not sign that way."""
+
+
+def judged_ending(what: str, text: str, *, rsa: bool = False) -> TrustBoxError | None:
+    """The error that OpenSSL's last words are; None when it had none, after a whole connection.
+
+    ``rsa``: the key in the token is one.
+    """
     if not text.strip():
         return None
     reason = plain_text(text.strip().splitlines()[-1].encode())
@@ -238,10 +258,34 @@ def judged_ending(what: str, text: str) -> TrustBoxError | None:
         )
     if "openssl: not found" in text or "openssl: No such" in text:
         return Misuse("there is no openssl program where the handshake is to be made")
+    if "tls_construct_cert_verify" in text and _NO_MECHANISM.search(text):
+        return MissingCapability(
+            "the token",
+            ["RSA-PSS, which TLS 1.3 asks of an RSA key" if rsa else "what TLS asks of its key"],
+            hint="Take an EC key: profile ec-p256 of the plan's [key], or trustbox keys rotate."
+            f" OpenSSL said: {_whole(text)}",
+        )
     if re.search(r"unexpected eof|errno|reset by peer|Broken pipe", text):
         return LinkLost(f"the connection with {what} broke: {reason}")
     # Not LinkLost: what nobody knows must not be tried again, each time with a PIN.
-    return LinkError(f"OpenSSL gave up the connection with {what}: {reason}")
+    return LinkError(
+        f"OpenSSL gave up the connection with {what}: {reason}",
+        hint=f"All that OpenSSL said: {_whole(text)}" if "\n" in text.strip() else "",
+    )
+
+
+def _whole(text: str) -> str:
+    """OpenSSL's error stack: its last line alone is often of who noticed, not of what was wrong."""
+    lines = (plain_text(line.encode()) for line in text.strip().splitlines()[-_MOST_LINES:])
+    return "; ".join(lines)
+
+
+def _is_rsa(chain: str) -> bool:
+    try:
+        leaf = x509.load_pem_x509_certificates(chain.encode())[0]
+    except ValueError:
+        return False  # OpenSSL says what is wrong with it
+    return isinstance(leaf.public_key(), rsa_keys.RSAPublicKey)
 
 
 def _plain(path: str) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
+import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from harness.shown import GIVEN, Said
 from provisioning.plan_table import Table
@@ -78,9 +81,46 @@ def check_labels(table: Table, edge: EdgePlan, labels: Iterable[str]) -> None:
             )
 
 
+def _is_here(server: str) -> bool:
+    """Whether it names this machine: a loopback or one of its own addresses, or its host name.
+
+    Asks no name server: what a name means here says nothing about what it means on the box.
+    """
+    try:
+        host = urlsplit(server).hostname or ""
+    except ValueError:
+        return False  # no address at all, which whoever uses it says
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        name = host.rstrip(".").lower()
+        own = {"localhost", socket.gethostname().lower()}
+        return name in own or name.endswith((".localhost", ".localdomain"))
+    return address.is_loopback or address.is_unspecified or _is_own(address)
+
+
+def _is_own(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Only an address of this machine can be bound to."""
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as tried:
+            tried.bind((str(address), 0))
+    except OSError:
+        return False
+    return True
+
+
 def _est(table: Table, beside: Path) -> EdgeEst:
     address = r"https://[A-Za-z0-9.:\[\]_/-]{1,300}"
     server = table.text("server", address, "https://host[:port], as the box reaches it")
+    if _is_here(server):
+        raise table.wrong(
+            "server",
+            server,
+            "a server as the box reaches it, in the field too: localhost is the box itself there,"
+            " and this station is not beside it. The station's own services are for the run"
+            ' ([enrollment.est] server = "station")',
+        )
     user, password = table.login(beside)
     return EdgeEst(
         server,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -157,3 +158,32 @@ def test_what_is_wrong_is_named(tables: str, key: str) -> None:
         parsed(tables)
 
     assert complaint.value.exit_status == 2
+
+
+@pytest.mark.fault(
+    "Run",
+    "the plan's [iotedge] server is this station, by localhost or by an address of its own",
+    comes="BadInput (2) of plan check and provision, before a box is opened",
+    then="Name a server that the box reaches in the field.",
+)
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("localhost:8443", "LOCALHOST", "est.localhost", "localhost.localdomain"),
+        *("127.0.0.1:8443", "127.9.9.9", "[::1]:8443", "0.0.0.0"),  # noqa: S104
+        pytest.param(socket.gethostname(), id="this machine's name"),
+    ],
+)
+def test_iot_edge_is_not_sent_to_this_station_which_on_the_box_is_the_box(host: str) -> None:
+    tables = DPS + EDGE.replace("est.example.com:8443", host)
+
+    with pytest.raises(BadInput, match=r"^my\.toml: iotedge\.server is .*as the box reaches it"):
+        parsed_as_idevid(tables)
+
+
+def test_iot_edge_is_sent_to_an_address_of_another_machine() -> None:
+    found = parsed_as_idevid(DPS + EDGE.replace("est.example.com", "192.0.2.7")).edge
+
+    assert found is not None
+    assert found.est is not None
+    assert found.est.server == "https://192.0.2.7:8443"

@@ -10,10 +10,11 @@ import hashlib
 
 from harness.capability import Capability
 from harness.deadline import Deadline
-from harness.errors import DeviceRefused, LinkError, Misuse, TokenRefused, TrustBoxError
+from harness.errors import DeviceRefused, Misuse
 from harness.secret import Secret
 from harness.target import Target
 from provisioning.box_module import BoxModule, tee_module
+from provisioning.bridged_calls import BridgedCalls
 from provisioning.key_code import code_of
 from provisioning.key_evidence import KeyEvidence, TokenCode, examine
 from provisioning.key_import import import_secret, judge_wrapping_pair
@@ -27,8 +28,6 @@ from provisioning.token_process import TokenProcess
 from provisioning.token_public import KeyProfile
 from provisioning.token_secrets import SecretKey, SecretProfile
 from provisioning.token_state import TokenState
-
-_COUNTING_SECONDS = 10.0
 
 
 class KeySession:
@@ -270,39 +269,6 @@ class KeySession:
                 descriptors=bridge.descriptors,
                 broken=bridge.broken,
             )
-            self._token = Token(_OverBridge(self, process, bridge))
+            self._token = Token(BridgedCalls(process, bridge, self.close))
             self._token.budget = self._budget
         return self._token
-
-
-class _OverBridge:
-    """Calls the worker; when the link is what failed, says so instead of what the module said."""
-
-    def __init__(self, session: KeySession, process: TokenProcess, bridge: TokenBridge) -> None:
-        self._session, self._process, self._bridge = session, process, bridge
-
-    def call(self, do: str, /, *, doing: str, by: Deadline, **arguments: object) -> object:
-        try:
-            return self._process.call(do, doing=doing, by=by, **arguments)
-        except (TokenRefused, LinkError) as problem:
-            cause = self._bridge.failure
-            if cause is not None or isinstance(problem, LinkError):
-                self._session.close()
-            if isinstance(cause, TrustBoxError):
-                raise cause from problem
-            if isinstance(problem, TokenRefused) and problem.ckr == "CKR_DEVICE_MEMORY":
-                problem.hint = f"{self._count(by)}{problem.hint}"
-            raise
-
-    def _count(self, by: Deadline) -> str:
-        """How many objects are in a full token; "" where it has no memory left to tell."""
-        try:
-            found = self._process.call(
-                "objects", doing="counting what is in the token", by=by.sooner(_COUNTING_SECONDS)
-            )
-        except TrustBoxError:
-            return ""
-        return f"{len(found)} objects are in it. " if isinstance(found, list) else ""
-
-    def close(self) -> None:
-        self._process.close()

@@ -18,6 +18,7 @@ from tests.links.bench import BenchBox
 from tests.links.bench_fixtures import SERIAL, power_line
 from tests.links.power_server import PowerServer
 from tests.links.sshd import make_key
+from tests.supplicant_process import running
 
 pytestmark = pytest.mark.slow
 
@@ -65,6 +66,22 @@ def test_a_bench_whose_entry_is_true_passes(bench_box: BenchBox, pdu: PowerServe
     assert bench_box.cuts == 1
     assert "U-Boot 2025.01" in checks["power"].said
     assert checks["console"].said == "a key brings 'login:'"
+
+
+@pytest.mark.fault(
+    "TEE storage",
+    "the TEE's storage lies in RAM, seen by targets check",
+    comes="its line storage lasts fails (7), with the place and its file system",
+    then="Mount a disk there, or start tee-supplicant with another --fs-parent-path.",
+)
+def test_a_storage_in_ram_is_a_line_of_the_report(bench_box: BenchBox, tmp_path: Path) -> None:
+    with running(tmp_path, "-f", "/dev/shm"):
+        checks = check(bench_box, layout=here(bench_box))
+
+    assert checks["tee-supplicant"].said == "it runs"
+    assert "storage lasts" in failed(checks)
+    assert "/dev/shm: it is on tmpfs" in checks["storage lasts"].said
+    assert checks["storage lasts"].exit_status == 7
 
 
 def test_power_is_not_cut_unasked(bench_box: BenchBox, pdu: PowerServer) -> None:

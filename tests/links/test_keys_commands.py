@@ -70,6 +70,30 @@ def file(tmp_path: Path) -> Path:
     return made
 
 
+@pytest.mark.fault(
+    "Token",
+    "the power went between the SO PIN and the user PIN of a new token",
+    comes="keys list (0) shows the slots and flags, and that there is no user PIN yet",
+    then="Run trustbox provision again.",
+)
+def test_a_token_without_a_user_pin_is_listed_and_what_to_do_is_said(
+    box: HostBox, trustbox_keys: Typed, by: Deadline
+) -> None:
+    with closing(KeySession(box.target)) as keys:
+        blank = next(slot for slot in keys.tokens(by=by) if not slot.initialised)
+        keys.token._caller.call(
+            "init_token", doing="as a cut run", by=by,
+            slot=blank.slot, label="half", so_pin=SO.encode(),
+        )  # fmt: skip
+
+    said = trustbox_keys("list", "--token", "half")
+
+    assert said.status == 0
+    assert "half" in said.out
+    assert "token-initialized" in said.out
+    assert "half has no user PIN yet: run trustbox provision again" in said.err
+
+
 def test_file_is_kept_in_the_token_listed_and_given_back(
     trustbox_keys: Typed, file: Path, tmp_path: Path
 ) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -19,25 +17,9 @@ from harness.tee_supplicant import (
     read_storage,
     read_supplicants,
 )
+from tests.supplicant_process import running
 
-pytestmark = pytest.mark.timeout(60)
-
-
-@contextmanager
-def running(directory: Path, *words: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A process of that name, which is what a box's process list shows."""
-    program = directory / "tee-supplicant"
-    program.write_text("#!/bin/sh\necho ready\nread -r word\n")
-    program.chmod(0o700)
-    with subprocess.Popen(
-        [program, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as started:
-        assert started.stdout is not None
-        assert started.stdout.readline() == b"ready\n"
-        try:
-            yield started
-        finally:
-            started.kill()
+pytestmark = pytest.mark.timeout(120)
 
 
 def asked(script: str, *words: str) -> str:

@@ -100,7 +100,7 @@ def appraise(
 def of_the_tee(policy: Policy) -> Policy:
     """``policy`` without what it expects of the rest of the box."""
     keep = policy.require - frozenset(OF_OBSERVED)
-    return replace(policy, require=keep, ta_files=None, counter=None)
+    return replace(policy, require=keep, ta_files=None, tokens=None, counter=None)
 
 
 def of_what_is_signed(policy: Policy) -> Policy:
@@ -170,4 +170,5 @@ def followed(kept: Pinned, look: Appraisal) -> Pinned:
         ta_files=kept.ta_files if kept.ta_files is not None else observed.ta_files,
         counter=max(counters, default=None),
         tee_uuid=kept.tee_uuid or (evidence.tee_uuid if evidence else None),
+        tokens=kept.tokens if kept.tokens is not None else observed.tokens,
     )

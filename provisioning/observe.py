@@ -15,7 +15,7 @@ from harness.boot_registers import read_in_linux
 from harness.boot_seen import BootSeen, of_registers
 from harness.capability import Capability
 from harness.deadline import Deadline
-from harness.errors import DeviceRefused, TeeRefused
+from harness.errors import BadFrame, DeviceRefused, IntegrityFailure, TeeRefused
 from harness.panics import DEFAULT_PANICS
 from harness.recording import printable
 from harness.target import Target, World
@@ -26,6 +26,7 @@ from provisioning.enclave_format import MAGIC
 from provisioning.observe_script import read_normal_world
 from provisioning.observed import LogSeen, Observed, TeeAnswer
 from provisioning.sample_enclave import COUNTER_READ
+from provisioning.storage_witness import initialised_tokens
 from provisioning.tee_answers import value
 
 MOST_QUOTED = 5
@@ -61,9 +62,12 @@ class Look:
         sealed counter, and the number of its command that gives it."""
         if self._target.missing((Capability.TA_LOAD,)):
             return
-        self._fields["storage"] = _opened(client, uuid4(), by)
+        storage = self._fields["storage"] = _opened(client, uuid4(), by)
         if self._planted is not None:
             self._fields["bad_ta"] = _opened(client, self._planted, by)
+        if storage.code == TeeCode.ITEM_NOT_FOUND:  # else each more look can make it worse
+            with _storage_told(self._fields), suppress(BadFrame, IntegrityFailure):
+                self._fields["tokens"] = initialised_tokens(client, by=by)
         if counter_of is not None:
             with _storage_told(self._fields):
                 self._fields["counter"] = _counter(client, counter_of, counter_command, by)

@@ -19,7 +19,8 @@ TA_NAME = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\.ta", re.ASCI
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _PORT = re.compile(r"(?:tcp|udp)6?/[0-9a-f.:]{1,45}/[0-9]{1,5}", re.ASCII)
 _USER = re.compile(r"[a-z_][a-z0-9_.-]{0,31}", re.ASCII)
-_LATER = ("odd_files", "enclave", "more_ports")
+_TOKEN = re.compile(r"[0-9]{1,3} [ -~]{1,32}", re.ASCII)
+_LATER = ("odd_files", "enclave", "more_ports", "tokens")
 """Fields that evidence kept of earlier versions does not have."""
 PASSWORDS = ("default", "empty", "locked", "other", "unknown")
 
@@ -67,6 +68,8 @@ class Observed:
     """What the TEE answered when it had to look into its secure storage for what is not there."""
     enclave: TeeAnswer | None = None
     """What the TEE answered instead of having the policy's enclave opened and measured."""
+    tokens: tuple[str, ...] | None = None
+    """The initialised tokens that the TEE keeps in its storage: ``<slot> <label>``."""
     counter: int | None = None
     """The sealed counter of the enclave that the policy names."""
     boot: BootSeen | None = None
@@ -98,10 +101,15 @@ class Observed:
         for user, word in (self.passwords or {}).items():
             _want("passwords", user, bool(_USER.fullmatch(user)), "a user's name")
             _want(f"passwords.{user}", word, word in PASSWORDS, f"one of {', '.join(PASSWORDS)}")
+        for text in self.tokens or ():
+            _want("tokens", text, bool(_TOKEN.fullmatch(text)), "<slot> <label>")
         for text in self.odd_files or ():
             right = text.isprintable() and len(text) <= 100
             _want("odd_files", text, right, "at most 100 printable characters")
-        many_of = (self.ta_files, self.odd_files, self.ports, self.passwords, self.tee_devices)
+        many_of = (
+            *(self.ta_files, self.odd_files, self.tokens, self.ports),
+            *(self.passwords, self.tee_devices),
+        )
         for many in many_of:
             _want("size", len(many or ()), len(many or ()) <= MOST, f"at most {MOST} entries")
 
@@ -121,6 +129,7 @@ class Observed:
             bad_ta=_answer(table, "bad_ta"),
             storage=_answer(table, "storage"),
             enclave=_answer(table, "enclave"),
+            tokens=_list(table, "tokens"),
             counter=_number(table, "counter"),
             boot=_boot(table["boot"]),
             module_signatures=_text(table, "module_signatures"),

@@ -9,6 +9,7 @@ from harness.errors import BadInput
 from provisioning.evidence import Evidence
 from provisioning.observed import Observed
 from provisioning.policy_file import Pinned
+from provisioning.storage_witness import token_name
 
 LARGEST_KEPT = 1 << 20
 """Characters of a file with pinned evidence; a record takes some 20,000."""
@@ -36,9 +37,17 @@ def read_pin(path: Path) -> Pinned:
         evidence = Evidence.from_dict(found)
         return Pinned(key=evidence.key, tee_uuid=evidence.tee_uuid)
     if (seen := _inside(found, ("observed",))) is None:
-        return Pinned(key=evidence.key, tee_uuid=evidence.tee_uuid)
+        return Pinned(key=evidence.key, tee_uuid=evidence.tee_uuid, tokens=_recorded(found))
     observed = Observed.from_dict(seen)
-    return Pinned(evidence.key, observed.ta_files, observed.counter, evidence.tee_uuid)
+    return Pinned(
+        evidence.key, observed.ta_files, observed.counter, evidence.tee_uuid, observed.tokens
+    )
+
+
+def _recorded(found: object) -> tuple[str, ...] | None:
+    """The token that a provisioning record has."""
+    slot, label = (_inside(found, ("token", name, "value")) for name in ("slot", "label"))
+    return (token_name(slot, label),) if type(slot) is int and isinstance(label, str) else None
 
 
 def _inside(found: object, way: tuple[str, ...]) -> object:

@@ -39,7 +39,11 @@ class Check(Enum):
     HUK = "huk"
     """The TEE's device UUID is not the one that an all-zero hardware unique key gives."""
     STORAGE = "storage"
-    """The TEE reads its secure storage: what it needed of it was there and whole."""
+    """The TEE reads its secure storage without an error. One that it made anew is read so, too: see
+    ``STORAGE_KEPT``."""
+    STORAGE_KEPT = "storage-kept"
+    """The tokens that were in the secure storage when it was pinned are in it still: it was not
+    lost, or made anew."""
     STORAGE_FRESH = "storage-fresh"
     """The enclave's sealed counter is not below the one seen before: no older storage came back."""
     TA_FILES = "ta-files"
@@ -107,6 +111,8 @@ class Policy:
     tee_uuid: UUID | None = None
     ta_files: Mapping[str, str] | None = None
     """File name → SHA-256 in hex: all that may be in the TA directory."""
+    tokens: tuple[str, ...] | None = None
+    """Tokens that must be in the storage, as in ``Observed.tokens``."""
     counter: int | None = None
     """The sealed counter must have at least this value."""
     ports: frozenset[str] | None = None
@@ -136,6 +142,8 @@ class Policy:
             wanted.add(Check.TEE_UUID)
         if self.ta_files is not None:
             wanted.add(Check.TA_FILES)
+        if self.tokens:
+            wanted.add(Check.STORAGE_KEPT)
         if self.counter is not None:
             wanted.add(Check.STORAGE_FRESH)
         return frozenset(wanted)

@@ -43,6 +43,7 @@ class Pinned:
     ta_files: Mapping[str, str] | None = None
     counter: int | None = None
     tee_uuid: UUID | None = None
+    tokens: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,7 @@ class PolicyFile:
                 enclave_identity=enclave.identity if enclave else None,
                 tee_uuid=tee_uuid or kept.tee_uuid,
                 ta_files=self.ta_files if self.ta_files is not None else kept.ta_files,
+                tokens=kept.tokens,
                 counter=max(counters, default=None),
                 ports=self.ports,
                 tee_groups=self.tee_groups,

@@ -28,6 +28,7 @@ from harness.errors import (
     TrustBoxError,
 )
 from harness.target import Target
+from harness.tee_supplicant import NoSupplicant
 from provisioning.authority import Authority
 from provisioning.plan import parse_plan
 from provisioning.record import load
@@ -42,6 +43,11 @@ _LOG = logging.getLogger(__name__)
 _AGAIN = "Run trustbox provision again: it goes on from what the box shows"
 _BOOT_SECONDS = 300.0
 _CA_SECONDS = 60.0
+
+
+UNSEEN = (LinkError, MissingCapability, RigError, Misuse, NoSupplicant)
+"""What says nothing about a claim: the way to the box, a part that it lacks, or nobody who answers
+for its TEE."""
 
 
 class Verdict(Enum):
@@ -178,8 +184,7 @@ def _made(name: str, look: Callable[[], str], *, ours: bool = False) -> Finding:
     try:
         verdict, said, status = Verdict.OK, look(), 0
     except TrustBoxError as problem:
-        # The way to the box, or a part that it lacks, says nothing about the claim itself.
-        unseen = ours or isinstance(problem, LinkError | MissingCapability | RigError | Misuse)
+        unseen = ours or isinstance(problem, UNSEEN)
         verdict = Verdict.NOT_CHECKED if unseen else Verdict.FAILED
         said, status = problem.message, problem.exit_status
     except OSError as problem:

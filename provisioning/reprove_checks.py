@@ -28,6 +28,7 @@ from provisioning.local_trust import why_not
 from provisioning.record import value
 from provisioning.reprove_certificate import certificate, files, path, same
 from provisioning.reprove_keys import keys
+from provisioning.reprove_storage import storage
 from provisioning.steps_edge import EdgeStep, alone_with_its_label, edge_of, edge_there
 from provisioning.steps_key import known_pins
 from provisioning.steps_tee import AttestStep
@@ -263,5 +264,12 @@ CHECKS = (
         steps=("iotedge", *_KEY),
     ),
     Check("enclave", enclave, ("identity",), steps=("enclave",)),
+    Check(
+        "storage",
+        storage,
+        ("enclave",),
+        wanted=lambda work: work.plan.enclave is None,
+        steps=("enclave",),
+    ),
     Check("attestation", attestation, ("enclave",), seconds=180.0, steps=("enclave",)),
 )

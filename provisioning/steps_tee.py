@@ -19,6 +19,7 @@ from provisioning.evidence import AttestationKey, Evidence
 from provisioning.outcome import Outcome
 from provisioning.policy import Check, Policy
 from provisioning.record import intended, observed, value
+from provisioning.reprove_storage import judge_sealed
 from provisioning.sample_enclave import MEASURE_SELF, SAMPLE, SampleEnclave
 from provisioning.verdict import Verdict, verify
 from provisioning.work import Work, need
@@ -76,6 +77,7 @@ class EnclaveStep:
                 return " and opens"
             sample, word = SampleEnclave(session), secrets.token_bytes(32)
             echoed = sample.echo(word, by=by) == word
+            judge_sealed(work, sample.read(by=by), by)
             count = sample.read(by=by) or sample.increment(by=by)
             kept = sample.read(by=by) == count
             work.note("enclave", echoed=observed(echoed), counter=observed(count))

@@ -12,6 +12,7 @@ from provisioning.policy import Check, Policy
 PASS, FAIL, ABSENT, UNKNOWN = Outcome.PASS, Outcome.FAIL, Outcome.ABSENT, Outcome.UNKNOWN
 OF_OBSERVED = (
     Check.STORAGE,
+    Check.STORAGE_KEPT,
     Check.STORAGE_FRESH,
     Check.TA_FILES,
     Check.LOAD_ENFORCEMENT,
@@ -35,6 +36,7 @@ def look_at(seen: Observed, policy: Policy) -> dict[Check, Looked]:
     """Every check in OF_OBSERVED."""
     return {
         Check.STORAGE: _storage(seen.storage),
+        Check.STORAGE_KEPT: _kept(seen.tokens, policy.tokens),
         Check.STORAGE_FRESH: _fresh(seen.counter, policy.counter),
         Check.TA_FILES: _ta_files(seen, policy.ta_files),
         Check.LOAD_ENFORCEMENT: _enforced(seen.bad_ta, seen.storage),
@@ -55,8 +57,20 @@ def _storage(answer: TeeAnswer | None) -> Looked:
     if answer is None:
         return _NOT_SEEN
     if answer.code == TeeCode.ITEM_NOT_FOUND:
-        return PASS, "the TEE looked into its storage and found it whole"
+        return PASS, "the TEE reads its storage without an error"
     return FAIL, f"the TEE could not read its storage: {said(answer)}"
+
+
+def _kept(found: tuple[str, ...] | None, wanted: tuple[str, ...] | None) -> Looked:
+    if found is None:
+        return ABSENT, "the TEE's tokens could not be asked for"
+    if not wanted:
+        what = "no token was there" if wanted is not None else "nothing to compare with"
+        return UNKNOWN, f"{len(found)} tokens are in the storage; {what}"
+    gone = [f"token {name}" for name in wanted if name not in found]
+    if gone:
+        return FAIL, f"{_named(gone)} is gone: the storage was lost, or made anew"
+    return PASS, f"what was in the storage is in it still: {_named(wanted)}"
 
 
 def _fresh(counter: int | None, least: int | None) -> Looked:

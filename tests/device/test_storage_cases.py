@@ -17,12 +17,13 @@ from harness.deadline import Deadline
 from harness.errors import TeeRefused
 from harness.target import Target
 from harness.tee_codes import TeeCode, TeeOrigin
-from provisioning.appraisal import Appraisal, appraise
+from provisioning.appraisal import Appraisal, appraise, followed
 from provisioning.enclave_image import parse
 from provisioning.policy import Check
 from provisioning.policy_file import Pinned, PolicyEnclave, PolicyFile
 from provisioning.sample_enclave import COUNTER_READ, SAMPLE, SampleEnclave
 from provisioning.trustbox import TrustBox
+from tests.device.key_parts import LABEL, SO, USER
 from tests.device.policies import policy_for
 from tests.device.sample import build_sample
 
@@ -171,6 +172,24 @@ def test_storage_that_is_put_back_is_named_by_who_kept_the_counter(
 
     assert refused(before) == set()
     assert refused(after) == {Check.STORAGE_FRESH}
+
+
+@pytest.mark.needs(Capability.PKCS11, Capability.PKCS11_REMOTE)
+@pytest.mark.needs(Capability.ATTESTATION, Capability.GOLDEN)
+def test_a_storage_without_the_token_that_was_pinned_is_refused(
+    box: TrustBox, by: Deadline
+) -> None:
+    """As after OP-TEE made it anew: it reads without an error."""
+    policy = policy_for(box.target)
+    box.keys.initialise(LABEL, so_pin=SO, user_pin=USER, by=by)
+    box.keys.close()
+    before = followed(Pinned(), appraise(box.target, policy, by=by))
+    box.target.rig.restore(by=by)
+
+    after = appraise(box.target, policy, Pinned(tokens=before.tokens), by=by)
+
+    assert before.tokens == (f"0 {LABEL}",)
+    assert refused(after) == {Check.STORAGE_KEPT}
 
 
 @pytest.mark.case("N-28", expect="0xf0100001 or 0xffff000f")

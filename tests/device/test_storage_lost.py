@@ -13,17 +13,24 @@ import pytest
 
 from harness.capability import Capability
 from harness.deadline import Deadline
+from harness.errors import IntegrityFailure
 from harness.target import Target
 from provisioning import incidents
-from provisioning.plan import example_plan
+from provisioning.plan import example_plan, parse_plan
+from provisioning.reprove_checks import enclave
+from provisioning.reprove_storage import storage
+from provisioning.run import provision
 from provisioning.sample_enclave import SAMPLE
 from provisioning.station import Station
+from provisioning.steps_box import ReachStep, RecordStep
+from provisioning.steps_tee import EnclaveStep
 from provisioning.trustbox import TrustBox
 from tests.device.key_parts import LABEL, SO, USER
 from tests.device.probing import asked_again
 from tests.device.run_needs import A_RUN_NEEDS
 from tests.device.sample import build_sample
-from tests.device.test_storage_cases import files, path, spoil
+from tests.device.spoiling import Checked
+from tests.device.test_storage_cases import files, path, put_back, saved, spoil
 from tests.typed import Said, trustbox
 
 pytestmark = [A_RUN_NEEDS, pytest.mark.timeout(300)]
@@ -128,6 +135,29 @@ def test_a_storage_in_ram_is_refused_before_anything_is_made(
     assert "gone at the next boot" in said.err
     assert [token.initialised for token in box.keys.tokens(by=by)].count(True) == 0
     assert not (station.state / "pins").exists()
+
+
+@pytest.mark.fault(
+    "TEE storage",
+    "an older storage, or a new one, stands in the place of what the record was made with",
+    comes="verify: its check storage FAILED, status 7, with both counters",
+    then="Stop and look who wrote to its disk.",
+)
+def test_a_storage_without_what_the_record_sealed_in_it_is_refused(
+    box: TrustBox, station: Station, by: Deadline
+) -> None:
+    plan = parse_plan(example_plan().encode(), where="plan.toml", beside=Path("/"))
+    older = saved(box.target, by)
+    provision(box.target, plan, station, steps=lambda: (ReachStep(), EnclaveStep(), RecordStep()))
+    look = ReachStep(), Checked(enclave), Checked(storage)
+
+    good = provision(box.target, plan, station, steps=lambda: look)
+    put_back(box.target, older, by)
+    with pytest.raises(IntegrityFailure) as caught:
+        provision(box.target, plan, station, steps=lambda: look)
+
+    assert good.reports[-1].said == "the enclave's sealed counter is there, and not below 1"
+    assert "stands at 0, and the record has 1" in caught.value.message
 
 
 @pytest.mark.needs(Capability.POWER)

@@ -78,6 +78,7 @@ def observed() -> Observed:
         ta_files=TA_FILES,
         bad_ta=TeeAnswer(TeeCode.SECURITY, 3),
         storage=TeeAnswer(TeeCode.ITEM_NOT_FOUND, 3),
+        tokens=("0 trustbox",),
         counter=17,
         boot=BootSeen("registers", True, "secure"),
         module_signatures="Y",
@@ -104,6 +105,7 @@ def policy() -> Policy:
         enclave_identity=ENCLAVE_IDENTITY,
         tee_uuid=TEE_UUID,
         ta_files=TA_FILES,
+        tokens=("0 trustbox",),
         counter=17,
         ports=frozenset({"tcp/*/22"}),
     )

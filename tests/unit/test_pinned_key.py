@@ -32,6 +32,20 @@ def test_the_pinned_key_is_found(tmp_path: Path, kept: object) -> None:
     assert read_pin(file).tee_uuid == attested.TEE_UUID
 
 
+def test_the_tokens_that_must_be_there_still_are_those_of_the_look_or_of_the_record(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "kept.json"
+    seen = {"evidence": EVIDENCE, "observed": attested.observed().to_dict()}
+    file.write_text(json.dumps(seen))
+    assert read_pin(file).tokens == ("0 trustbox",)
+
+    token = {"slot": {"how": "asserted", "value": 0}, "label": {"how": "asserted", "value": "t b"}}
+    record = {"attestation": {"evidence": {"how": "observed", "value": EVIDENCE}}, "token": token}
+    file.write_text(json.dumps(record))
+    assert read_pin(file).tokens == ("0 t b",)
+
+
 @pytest.mark.parametrize(
     "kept",
     [

@@ -33,6 +33,9 @@ def judged(observed: Observed | None, policy: Policy | None = None) -> Verdict:
     [
         ({"storage": TeeAnswer(TeeCode.CORRUPT_OBJECT, 3)}, Check.STORAGE),
         ({"storage": TeeAnswer(0, 0)}, Check.STORAGE),
+        ({"tokens": ()}, Check.STORAGE_KEPT),
+        ({"tokens": ("0 another",)}, Check.STORAGE_KEPT),
+        ({"tokens": ("1 trustbox",)}, Check.STORAGE_KEPT),
         ({"counter": 16}, Check.STORAGE_FRESH),
         ({"ta_files": {}}, Check.TA_FILES),
         ({"ta_files": {**attested.TA_FILES, NOBODY: "00" * 32}}, Check.TA_FILES),
@@ -90,12 +93,42 @@ def test_what_was_not_seen_never_passes() -> None:
 
 
 def test_without_anything_to_compare_with_nothing_passes_for_it() -> None:
-    bare = replace(attested.policy(), ta_files=None, counter=None, ports=None)
+    bare = replace(attested.policy(), ta_files=None, counter=None, ports=None, tokens=None)
 
     verdict = judged(attested.observed(), bare)
 
-    for check in (Check.TA_FILES, Check.STORAGE_FRESH, Check.LISTENING_PORTS):
+    for check in (
+        *(Check.TA_FILES, Check.STORAGE_KEPT, Check.STORAGE_FRESH, Check.LISTENING_PORTS),
+    ):
         assert verdict[check].outcome is Outcome.UNKNOWN
+
+
+@pytest.mark.fault(
+    "TEE storage",
+    "the TEE made its storage anew, without a word or after one refusal",
+    comes="attest --pin refuses (7): storage-kept, a token that was there when it was pinned is"
+    " gone; without a pin the check is unknown, never good",
+    then="Stop and look: its keys are lost. Pin what attest --json shows of a box when it is made.",
+)
+def test_a_storage_without_what_was_pinned_in_it_is_refused_though_it_reads_without_error() -> None:
+    verdict = judged(replace(attested.observed(), tokens=()))
+
+    assert verdict[Check.STORAGE].outcome is Outcome.PASS
+    assert verdict[Check.STORAGE_KEPT].outcome is Outcome.FAIL
+    assert not verdict.ok
+
+
+def test_a_pin_of_a_time_without_tokens_is_no_witness() -> None:
+    verdict = judged(attested.observed(), replace(attested.policy(), tokens=()))
+
+    assert verdict[Check.STORAGE_KEPT].outcome is Outcome.UNKNOWN
+
+
+def test_tokens_that_could_not_be_asked_for_do_not_pass() -> None:
+    verdict = judged(replace(attested.observed(), tokens=None))
+
+    assert verdict[Check.STORAGE_KEPT].outcome is Outcome.ABSENT
+    assert not verdict.ok
 
 
 def test_a_tolerated_failure_is_shown_and_does_not_refuse() -> None:

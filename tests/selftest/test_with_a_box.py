@@ -16,14 +16,19 @@ pytestmark = pytest.mark.timeout(600)
 POORER = """
     import contextlib, dataclasses, harness.targets
     from harness.capability import Capability
+    from harness.errors import IntegrityFailure
 
     real = harness.targets.open_target
 
     @contextlib.contextmanager
     def open_target(*args, **kwargs):
         with real(*args, **kwargs) as target:
-            lacking = {Capability.OPENSSL, Capability.GOLDEN}
-            yield dataclasses.replace(target, capabilities=target.capabilities - lacking)
+            lacking = {Capability.OPENSSL, Capability.GOLDEN, Capability.XTEST}
+            yield dataclasses.replace(
+                target,
+                capabilities=target.capabilities - lacking,
+                unknown={Capability.XTEST: IntegrityFailure("its storage is damaged")},
+            )
 
     harness.targets.open_target = open_target
 """
@@ -81,6 +86,10 @@ SUITE = """
     @pytest.mark.weakness("believed to be broken", below="99.0")
     def test_8_mended_unseen(target):
         assert target.serial
+
+    @pytest.mark.needs("xtest")
+    def test_9_needs_what_could_not_be_told(target):
+        raise AssertionError("ran although nobody knows whether it can")
 """
 
 
@@ -121,7 +130,14 @@ def test_an_open_box_is_introduced(output: str) -> None:
 
 
 def test_each_test_has_its_outcome(output: str) -> None:
-    assert "3 failed, 5 passed, 1 skipped, 1 xfailed" in output
+    assert "3 failed, 5 passed, 1 skipped, 1 xfailed, 1 error" in output
+
+
+def test_what_could_not_be_told_is_an_error_with_its_reason_and_no_skip(output: str) -> None:
+    report = report_of(output, "ERROR at setup of test_9_needs_what_could_not_be_told")
+
+    assert "IntegrityFailure: its storage is damaged" in report
+    assert "ran although" not in output
 
 
 def test_a_module_s_box_is_pristine_once_and_then_shared(output: str) -> None:

@@ -16,8 +16,7 @@ _REMEDIES = {
     " (p11-kit remote), beside what pkcs11 needs",
     Capability.ATTESTATION: "the TEE cannot be measured: needs OP-TEE built with"
     " CFG_ATTESTATION_PTA=y (upstream since 3.17)",
-    Capability.TA_LOAD: "no enclave can be installed: needs OP-TEE built with CFG_REE_FS_TA=y, and"
-    " tee-supplicant running on the box",
+    Capability.TA_LOAD: "no enclave can be installed: needs OP-TEE built with CFG_REE_FS_TA=y",
     Capability.TA_DEVKIT: "no enclave can be built for this firmware: needs its maker's TA dev kit"
     " and signing key, named in the target's entry; or name a signed .ta file in the plan",
     Capability.TA_ENCRYPTION: "no enclave can be encrypted for it: needs OP-TEE built with"

@@ -32,7 +32,7 @@ def directory(station: Station, serial: str) -> Path:
 def keep(station: Station, target: Target) -> Path | None:
     """Put damage of the TEE's storage that opening the box met on the disk; the file, or None.
 
-    Raises Misuse when that cannot be written.
+    Raises Misuse and RigError when that cannot be written.
     """
     damaged = next((p for p in target.unknown.values() if isinstance(p, StorageDamaged)), None)
     if damaged is None:

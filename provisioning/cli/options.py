@@ -79,13 +79,13 @@ def opened(
 
 
 def _keep_incidents(target: Target, state: Path | None) -> None:
-    from harness.errors import Misuse
+    from harness.errors import TrustBoxError
     from provisioning.incidents import keep
     from provisioning.station import Station
 
     try:
         kept = keep(Station(state.absolute()) if state else Station.default(), target)
-    except Misuse as problem:  # what was seen is still to be told
+    except TrustBoxError as problem:  # what was seen is still to be told
         to_stderr(f"what was seen of {target.serial} could not be kept: {problem.message}")
     else:
         if kept is not None:

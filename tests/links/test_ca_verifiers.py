@@ -70,6 +70,7 @@ def made(
         issuing=RoleSettings("softhsm:line", issuing, 7300),
         device_keys=(*CaSettings().device_keys, *OPTIONAL_DEVICE_KEYS),
         crl_url="http://crl.example/issuing.crl",
+        root_crl_url="http://crl.example/root.crl",
     )
     token = softhsm_token(place / "hsm", "factory", by=by)
     authority = open_authority(token, place / "ca", make=settings, by=by)

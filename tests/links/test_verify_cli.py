@@ -37,6 +37,20 @@ def test_box_without_a_record_is_wrong_use_and_says_what_makes_one(tmp_path: Pat
     assert "trustbox provision" in told["hint"]
 
 
+@pytest.mark.fault(
+    "Record",
+    "trustbox verify with a mistyped --state",
+    comes="Misuse, status 2: there is no record; no box is started and no directory made",
+    then="give the right --state",
+)
+def test_mistyped_state_is_wrong_use_and_makes_no_directory(tmp_path: Path) -> None:
+    done = trustbox("verify", SERIAL, "--state", str(tmp_path / "mistyped"))
+
+    assert done.returncode == 2
+    assert b"--state" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_plan_that_was_changed_after_the_record_is_an_integrity_failure(
     tmp_path: Path, records: Path
 ) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from urllib.parse import quote
 
 from harness.deadline import Deadline
-from harness.errors import BadFrame, DeadlineExpired, LinkLost
+from harness.errors import BadFrame, DeadlineExpired, LinkLost, TrustBoxError
 from provisioning.dps_answers import (
     FINAL,
     Assigned,
@@ -54,7 +54,12 @@ class DpsDevice:
         *,
         endpoint: str = GLOBAL_ENDPOINT,
         api_version: str = API_VERSION,
+        trouble: Callable[[], TrustBoxError | None] = lambda: None,
     ) -> None:
+        """``trouble`` says what is wrong with a service of this very process that was busy: there
+        is nothing to wait for then, and it is raised.
+        """
+        self.trouble = trouble
         self.registration_id = checked_registration_id(registration_id)
         self._http = Http(endpoint, connector)
         scope = checked_id_scope(id_scope)
@@ -88,15 +93,39 @@ class DpsDevice:
         return _Registration(self, payload, started, operation).run(by)
 
     def look_up(self, *, by: Deadline) -> Progress | None:
-        """What the service knows of this device's registration; None when it knows of none."""
-        answer = self.ask("POST", "", {}, by)
-        if answer.status == 404:
-            return None
-        if answer.status != 200:
-            raise refusal("looking the registration up", answer)
-        found = parse_state(answer)
-        check_whose(found, self.registration_id)
-        return found
+        """What the service knows of this device's registration; None when it knows of none.
+
+        Waits as ``register`` does while the service is busy or the link breaks.
+        """
+        doing, failures = "looking the registration up", 0
+        while True:
+            failures += 1
+            try:
+                answer = self.ask("POST", "", {}, by)
+            except LinkLost as problem:
+                if backoff(failures) >= by.left(doing):
+                    raise problem
+                pause(backoff(failures), doing, by=by)
+                continue
+            if answer.status == 404:
+                return None
+            if answer.status == 200:
+                found = parse_state(answer)
+                check_whose(found, self.registration_id)
+                return found
+            if not is_busy(answer):
+                raise refusal(doing, answer)
+            self.wait_for_it(answer, doing, failures, by)
+
+    def wait_for_it(self, answer: Answer, doing: str, failures: int, by: Deadline) -> None:
+        """As long as a busy service asks. Raises ServiceBusy when that is beyond the deadline."""
+        if (wrong := self.trouble()) is not None:
+            raise wrong
+        asked = retry_after(answer.header("retry-after"))
+        wait = backoff(failures) if asked is None else asked
+        if wait >= by.left(doing):
+            raise ServiceBusy(doing, answer.status, asked)
+        pause(wait, doing, by=by)
 
     def ask(
         self, method: str, path: str, body: Mapping[str, object] | None, by: Deadline
@@ -163,12 +192,9 @@ class _Registration:
         asked = retry_after(answer.header("retry-after"))
         if answer.status in (200, 202):
             return self._go_on(parse_progress(answer), asked, by)
-        if answer.status == 429 or answer.status >= 500:
+        if is_busy(answer):
             self._failures += 1
-            wait = backoff(self._failures) if asked is None else asked
-            if wait >= by.left(self._waiting()):
-                raise ServiceBusy(self._doing, answer.status, asked)
-            pause(wait, self._waiting(), by=by)
+            self._device.wait_for_it(answer, self._doing, self._failures, by)
             return None
         if answer.status == 412 and not self._operation:
             return self._conflict(answer, asked, by)
@@ -225,9 +251,13 @@ class _Registration:
         )
 
 
+def is_busy(answer: Answer) -> bool:
+    return answer.status == 429 or answer.status >= 500
+
+
 def refusal(doing: str, answer: Answer) -> ServiceRefused | ServiceBusy:
     """The error that an answer with a status other than 2xx is."""
-    if answer.status == 429 or answer.status >= 500:
+    if is_busy(answer):
         return ServiceBusy(doing, answer.status, retry_after(answer.header("retry-after")))
     said = Refusal.of(answer)
     return ServiceRefused(

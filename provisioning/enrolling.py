@@ -20,7 +20,7 @@ from provisioning.http_box import box_connector, station_address
 from provisioning.http_tls import FileIdentity, TlsConnector
 from provisioning.http_token_tls import TokenTlsConnector
 from provisioning.issued import keeping
-from provisioning.local_http import LOOPBACK
+from provisioning.local_http import LOOPBACK, named_trouble
 from provisioning.local_services import ID_SCOPE, ServiceFiles, Services, listening_at
 from provisioning.plan import Plan
 from provisioning.private_files import read_private
@@ -95,9 +95,10 @@ def _counts(work: Work, leaf: x509.Certificate) -> bool:
 @contextmanager
 def est_client(work: Work, *, by: Deadline) -> Iterator[EstClient]:
     """The plan's EST server, asked from this station."""
-    est = need(work.plan.est, "[enrollment.est]")
+    est, own = need(work.plan.est, "[enrollment.est]"), None
     if not est.server:
         running = station_services(work, by=by)
+        own = running.est
         user, password = running.files.est_login
         url = f"https://localhost:{running.est.port}"
         trusted: str | None = running.trusted
@@ -113,14 +114,17 @@ def est_client(work: Work, *, by: Deadline) -> Iterator[EstClient]:
     if identity is not None:
         read_private(identity.key)  # refuses one that others may read
     connector = TlsConnector(trusted, identity, bindable=est.proof)
-    with EstClient(
-        url,
-        connector,
-        login=login,
-        label=est.label,
-        patience=est.patience,
-        received=keeping(work),
-    ) as client:
+    with (
+        named_trouble(own),
+        EstClient(
+            url,
+            connector,
+            login=login,
+            label=est.label,
+            patience=est.patience,
+            received=keeping(work),
+        ) as client,
+    ):
         yield client
 
 
@@ -133,14 +137,16 @@ def renewing_client(
     Without the plan's login and certificate: those are the line's, and the box's normal world would
     see them.
     """
-    est, target = need(work.plan.est, "[enrollment.est]"), work.box.target
+    est, target, own = need(work.plan.est, "[enrollment.est]"), work.box.target, None
     if not est.server:
         running = station_services(work, by=by)
+        own = running.est
         url = f"https://{_at(station_address(target, by=by))}:{running.est.port}"
         trusted: str | None = running.trusted
     else:
         url, trusted = est.server, roots_in(est.trusted) if est.trusted else None
     with (
+        named_trouble(own),
         _as_the_box(work, present, trusted, by) as connector,
         EstClient(
             url, connector, label=est.label, patience=est.patience, received=keeping(work)
@@ -175,17 +181,24 @@ def _at(address: str) -> str:
 def dps_device(work: Work, *, by: Deadline) -> Iterator[DpsDevice]:
     """The plan's provisioning service, asked by the box itself with the key in its token."""
     dps, chain = need(work.plan.dps, "[enrollment.dps]"), need(work.chain, "the certificate")
-    target = work.box.target
+    target, own = work.box.target, None
     if not dps.service:
         running, address = station_services(work, by=by), station_address(target, by=by)
         endpoint, scope = f"https://{_at(address)}:{running.dps.port}", ID_SCOPE
         trusted: str | None = running.trusted
+        own = running.dps
     else:
         endpoint, scope = dps.service, dps.id_scope
         trusted = roots_in(dps.trusted) if dps.trusted else None
     with (
         _as_the_box(work, chain, trusted, by) as connector,
-        DpsDevice(scope, registration_id(target.serial), connector, endpoint=endpoint) as device,
+        DpsDevice(
+            scope,
+            registration_id(target.serial),
+            connector,
+            endpoint=endpoint,
+            trouble=lambda: own.trouble if own else None,
+        ) as device,
     ):
         yield device
 

@@ -29,6 +29,7 @@ VERSIONS = frozenset({"2019-03-31", "2021-06-01", "2021-10-01", "2025-07-01-prev
 HUB = "hub.factory.invalid"
 """Where devices are assigned whose enrollment names no hub. Nobody can ever have that name
 (RFC 2606, section 2)."""
+_FACTORYS = ("/enrollments/", "/enrollmentgroups/", "/registrations/")
 _DEVICE_PATH = re.compile(r"/([^/]+)/registrations/([^/]+)(/register|/operations/([^/]+))?")
 
 
@@ -62,7 +63,7 @@ class LocalDps(LocalServer):
         version = dict(p.partition("=")[::2] for p in asked.query.split("&")).get("api-version", "")
         if unquote(version) not in VERSIONS:
             return refused(400, 400000, "unknown api-version")
-        if asked.path.startswith(("/enrollments/", "/enrollmentGroups/")):
+        if asked.path.lower().startswith(_FACTORYS):
             return self.enrollments.serve(asked.method, asked.path, asked.headers, asked.body)
         match = _DEVICE_PATH.fullmatch(asked.path)
         if match is None or (self.id_scope and match[1] != self.id_scope):

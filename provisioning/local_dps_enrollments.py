@@ -37,7 +37,7 @@ class Enrollments:
         """The enrollment that is for this device: its own, else its CA's group."""
         single = self._store.enrollment(False, device)
         above = {digest(c) for c in chain[1:]}
-        return single or next((k for k in self._store.groups() if above & _digests(k)), None)
+        return single or next((k for k in self._store.all(group=True) if above & _digests(k)), None)
 
     def refuses(self, device: str, chain: Sequence[x509.Certificate]) -> str:
         """Why this device may not register; "" if it may."""
@@ -69,42 +69,71 @@ class Enrollments:
         self._put(True, id, json.dumps(wanted).encode(), present)
 
     def serve(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Told:
-        """A request of the factory's side: GET, PUT, DELETE of one enrollment."""
+        """A request of the factory's side: about enrollments, and about who registered."""
         if not self._authorised(headers.get("authorization", ""), headers.get("host", "")):
             return refused(401, 401000, "Unauthorized")
-        _, sort, *rest = path.split("/")
-        if len(rest) != 1:
-            return refused(404, 404000, "no such resource")
-        group, id = sort == "enrollmentGroups", unquote(rest[0])
+        _, sort, *rest = map(unquote, path.split("/"))
+        group = sort.lower() == "enrollmentgroups"
+        match (sort.lower(), method, rest):
+            case ("registrations", _, [of]):
+                return self._registration(method, of.lower())
+            case ("registrations", "POST", [of, "query"]):
+                states = [known.state for known in self._store.registrations()]
+                return Told.json(200, [state for state in states if _let_in_by(state) == of])
+            case (_, "POST", ["query"]):
+                found = [self._seen(kept) for kept in self._store.all(group=group)]
+                return Told.json(200, found, {"x-ms-item-type": "enrollment"})
+            case (_, "POST", [of, "attestationmechanism"]):
+                kept = self._store.enrollment(group, of)
+                return Told.json(200, self._seen(kept)["attestation"]) if kept else _none_such()
+            case (_, _, [of]):
+                return self._one(method, group, of, headers, body)
+        return refused(404, 404000, "no such resource")
+
+    def _one(
+        self, method: str, group: bool, id: str, headers: Mapping[str, str], body: bytes
+    ) -> Told:
         present, match = self._store.enrollment(group, id), headers.get("if-match", "")
         if method == "GET":
-            return self._shown(present) if present else refused(404, 404201, "Enrollment not found")
+            return Told.json(200, self._seen(present)) if present else _none_such()
         if match and match != "*" and (present is None or match.strip('"') != present.etag):
             return refused(412, 412000, "ETag mismatch")
         if headers.get("if-none-match", "").strip() == "*" and present is not None:
             return refused(412, 412000, "Enrollment already exists.")
         if method == "DELETE":
-            gone = self._store.forget(group, id)
-            return Told(204) if gone else refused(404, 404201, "Enrollment not found")
+            return Told(204) if present and self._store.forget(present) else _none_such()
         if method != "PUT":
             return refused(405, 405000, "method not allowed")
         if present is not None and not match:
             return refused(409, 409203, "Enrollment already exists.")
         try:
-            return self._shown(self._put(group, id, body, present))
+            made = self._put(group, id, body, present)
         except Unfit as problem:
             return refused(400, 400001, str(problem))
+        if made is None:
+            return refused(412, 412000, "it was changed at the same time")
+        return Told.json(200, self._seen(made))
 
-    def _put(self, group: bool, id: str, body: bytes, present: Kept | None) -> Kept:
+    def _put(self, group: bool, id: str, body: bytes, present: Kept | None) -> Kept | None:
         whole = read_enrollment(group, id, body, present.body if present else None)
         kept = Kept(id, group, digest(certificates_of(group, whole)["primary"]), whole, _etag())
-        self._store.keep(kept)
-        return kept
+        return kept if self._store.keep(kept, was=present) else None
 
-    def _shown(self, kept: Kept) -> Told:
+    def _seen(self, kept: Kept) -> dict[str, object]:
         found = shown_enrollment(kept.group, kept.body, kept.etag)
         known = None if kept.group else self._store.registration(kept.id)
-        return Told.json(200, {**found, "registrationState": known.state} if known else found)
+        return {**found, "registrationState": known.state} if known else found
+
+    def _registration(self, method: str, device: str) -> Told:
+        known = self._store.registration(device)
+        if known is None:
+            return refused(404, 404201, "Registration not found")
+        if method == "GET":
+            return Told.json(200, known.state)
+        if method != "DELETE":
+            return refused(405, 405000, "method not allowed")
+        self._store.forget_registration(device)
+        return Told(204)
 
     def _authorised(self, token: str, host: str) -> bool:
         kind, _, rest = token.partition(" ")
@@ -138,6 +167,16 @@ def refused(status: int, code: int, message: str) -> Told:
 
 def digest(certificate: x509.Certificate) -> str:
     return hashlib.sha256(der(certificate)).hexdigest()
+
+
+def _none_such() -> Told:
+    return refused(404, 404201, "Enrollment not found")
+
+
+def _let_in_by(state: Mapping[str, object]) -> object:
+    """The group of a registration."""
+    found = state.get("x509")
+    return found.get("enrollmentGroupId") if isinstance(found, Mapping) else None
 
 
 def _digests(kept: Kept) -> set[str]:

@@ -12,16 +12,18 @@ import selectors
 import socket
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
 from harness.deadline import Deadline
 from harness.errors import LinkError, Misuse, RigError, TrustBoxError
+from provisioning.http_errors import ServiceRefused
 from provisioning.local_http_talk import Asked, Talk, Told
 from provisioning.local_http_tls import ServerFiles, ServerTls
 
-__all__ = ["LOOPBACK", "Asked", "LocalServer", "ServerFiles", "Told", "said"]
+__all__ = ["LOOPBACK", "Asked", "LocalServer", "ServerFiles", "Told", "named_trouble", "said"]
 
 LOOPBACK = "127.0.0.1"
 SECONDS = 20.0
@@ -56,6 +58,8 @@ class LocalServer(ABC):
         self._listeners = _listening(listen, port)
         self.port: int = self._listeners[0].getsockname()[1]
         self.handshakes = 0
+        self.trouble: TrustBoxError | None = None
+        """What kept this station from the last answer, for who runs in the same process."""
         self._http, self._seconds = http, seconds
         self._lock = threading.Lock()
         self._free = threading.Semaphore(most)
@@ -70,11 +74,13 @@ class LocalServer(ABC):
 
     def answered(self, asked: Asked) -> Told:
         """As ``answer``; what raises there is this station's trouble and not the client's."""
+        self.trouble = None
         try:
             return self.answer(asked)
-        except (RigError, LinkError) as problem:  # of the station's HSM, of its disk
-            return said(503, problem.message, {"Retry-After": "5"})
         except TrustBoxError as problem:
+            self.trouble = problem
+            if isinstance(problem, RigError | LinkError):  # of the station's HSM, of its disk
+                return said(503, problem.message, {"Retry-After": "5"})
             return said(500, problem.message)
         except OSError as problem:
             where = f" ({problem.filename})" if problem.filename else ""
@@ -143,6 +149,19 @@ class LocalServer(ABC):
         for thread in left.values():
             if not by.expired:
                 thread.join(by.slice("a connection to end", _END_SECONDS))
+
+
+@contextmanager
+def named_trouble(own: LocalServer | None) -> Iterator[None]:
+    """Around asking a server of this very process: what kept it from answering is raised in the
+    place of the client's "busy or broken", which would be held against the way to it.
+    """
+    try:
+        yield
+    except (LinkError, ServiceRefused) as problem:
+        if own is not None and own.trouble is not None:
+            raise own.trouble from problem
+        raise
 
 
 def said(status: int, words: str, headers: Mapping[str, str] | None = None) -> Told:

@@ -6,47 +6,25 @@ lock file in ``dps_node``, their checksums checked by npm, into the user's cache
 
 from __future__ import annotations
 
-import hashlib
 import json
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
-from filelock import FileLock
 
-from emulator.paths import cache_root
-from tests.links.dps_server import HUB, DpsServer, Fault
+from tests.links.dps_microsoft import installed
+from tests.links.dps_server import HUB, KEY, DpsServer, Fault
 from tests.links.est_pki import Pki
 
 pytestmark = pytest.mark.slow
 
 DEVICE = "tb-node-0001"
-HERE = Path(__file__).with_name("dps_node")
 
 
 @pytest.fixture(scope="module")
 def modules() -> Path:
-    """Where Microsoft's client is installed."""
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        pytest.skip("Microsoft's client needs node and npm, which this host does not have")
-    lock = (HERE / "package-lock.json").read_bytes()
-    place = cache_root() / "peers" / f"node-{hashlib.sha256(lock).hexdigest()[:16]}"
-    place.mkdir(parents=True, exist_ok=True)
-    with FileLock(place / "lock", timeout=100):
-        if not (place / "whole").exists():
-            for file in HERE.iterdir():
-                shutil.copy(file, place)
-            npm = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-            got = subprocess.run(
-                npm, cwd=place, capture_output=True, text=True, check=False, timeout=90
-            )
-            if got.returncode:
-                pytest.fail(f"npm could not get Microsoft's client: {got.stderr[-500:]}")
-            (place / "whole").touch()
-        shutil.copy(HERE / "register.js", place)
-    return place
+    return installed()
 
 
 def register(modules: Path, server: DpsServer, name: str = DEVICE) -> dict[str, Any]:
@@ -104,3 +82,52 @@ def test_microsofts_client_takes_the_other_ends_for_errors(
     with DpsServer(pki, retry_after="1", outcome={"status": status}) as server:
         server.open = True
         assert status in register(modules, server)["message"]
+
+
+@pytest.fixture(scope="module")
+def told(modules: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What each verb of Microsoft's client for the factory's side gave (enroll.js)."""
+    pki = Pki.make(tmp_path_factory.mktemp("pki"))
+    with DpsServer(pki) as server:
+        done = subprocess.run(
+            ["node", "enroll.js", str(server.port), *[str(pki.here / "ca.pem")] * 2],
+            input=KEY, cwd=modules, capture_output=True, check=False, timeout=60,
+        )  # fmt: skip
+    assert done.stdout, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_microsofts_client_enrolls_with_pem_and_is_shown_the_documented_fields(
+    told: dict[str, Any],
+) -> None:
+    made = told["made"]
+    primary = made["attestation"]["x509"]["signingCertificates"]["primary"]
+
+    assert made["capabilities"] == {"iotEdge": True}
+    assert made["initialTwin"] == {"tags": {"line": 1}, "properties": {"desired": {"led": "on"}}}
+    assert made["reprovisionPolicy"] == {"updateHubAssignment": True, "migrateDeviceData": True}
+    assert {"allocationPolicy", "createdDateTimeUtc", "lastUpdatedDateTimeUtc"} <= set(made)
+    assert primary["certificate"] is None
+    assert set(primary["info"]) == {
+        *("subjectName", "sha1Thumbprint", "sha256Thumbprint", "issuerName"),
+        *("notBeforeUtc", "notAfterUtc", "serialNumber", "version"),
+    }
+    assert primary["info"]["version"] == 3
+    assert told["attestation"] == made["attestation"]
+
+
+def test_microsofts_client_puts_back_what_it_got_and_not_what_is_old(
+    told: dict[str, Any],
+) -> None:
+    assert told["put_back"]["provisioningStatus"] == "disabled"
+    assert told["put_back"]["attestation"] == told["made"]["attestation"]
+    assert told["put_back"]["createdDateTimeUtc"] == told["made"]["createdDateTimeUtc"]
+    assert told["stale"]["status"] == 412
+    assert told["twice"]["status"] == 409
+
+
+def test_microsofts_client_lists_removes_and_finds_nothing_then(told: dict[str, Any]) -> None:
+    assert [one["enrollmentGroupId"] for one in told["listed"]] == ["line-1"]
+    assert told["nobody"]["status"] == 404
+    assert told["gone"]["status"] == 404

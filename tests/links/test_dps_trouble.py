@@ -10,8 +10,10 @@ from harness.errors import (
     LinkLost,
     TrustBoxError,
 )
+from provisioning.dps import DpsDevice
 from provisioning.http_errors import ServiceBusy, ServiceRefused
-from tests.links.dps_asking import register
+from provisioning.http_tls import TlsConnector
+from tests.links.dps_asking import DEVICE, SCOPE, register
 from tests.links.dps_server import HUB, DpsServer, Fault
 from tests.links.est_pki import Pki
 
@@ -133,3 +135,45 @@ def test_operation_that_is_gone_twice_is_a_refusal(pki: Pki, by: Deadline) -> No
         pytest.raises(ServiceRefused, match="404"),
     ):
         register(server, by=by)
+
+
+@pytest.mark.fault(
+    "DPS",
+    "the service is busy (429, 5xx), or the link breaks, when it is asked what it knows of a box",
+    comes="waited for as at the registration; ServiceBusy with its time beyond the deadline",
+    then="nothing, or run it again after that time",
+)
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(429, headers={"retry-after": "0"}, only="POST"),
+        Fault(503, only="POST"),
+        Fault(0, cut=True, only="POST"),
+    ],
+    ids=["429", "503", "cut"],
+)
+def test_look_up_waits_for_a_busy_service(pki: Pki, by: Deadline, fault: Fault) -> None:
+    with DpsServer(pki, fault) as server:
+        server.open = True
+        with device_at(server) as device:
+            found = device.look_up(by=by)
+
+    assert found is None
+    assert len(server.requests) == 2
+
+
+def test_look_up_gives_up_when_the_service_is_busy_beyond_the_deadline(
+    pki: Pki, by: Deadline
+) -> None:
+    busy = Fault(503, headers={"retry-after": "3600"}, only="POST")
+    with DpsServer(pki, busy) as server, device_at(server) as device:
+        server.open = True
+        with pytest.raises(ServiceBusy, match="come back in 3600"):
+            device.look_up(by=by)
+
+    assert len(server.requests) == 1
+
+
+def device_at(server: DpsServer) -> DpsDevice:
+    connector = TlsConnector(server.pki.text, server.pki.identity(DEVICE))
+    return DpsDevice(SCOPE, DEVICE, connector, endpoint=server.url)

@@ -138,15 +138,15 @@ def test_refusal_that_is_about_what_was_asked_stays_one(hsm: Factory, by: Deadli
 
 
 class Stopped(TokenProcess):
-    """Its worker stops (SIGSTOP) when it is about to sign, once: the module answers no more."""
+    """Its worker is stopped or killed when it is about to sign, once."""
 
-    armed = True
+    armed: signal.Signals | None = None
 
     def call(self, do: str, /, *, doing: str, by: Deadline, **arguments: object) -> object:
-        if do == "sign" and self.armed:
-            self.armed = False
+        if do == "sign" and self.armed is not None:
+            number, self.armed = self.armed, None
             assert self._worker is not None
-            os.kill(self._worker.pid, signal.SIGSTOP)
+            os.kill(self._worker.pid, number)
             by = by.sooner(1.0)
         return super().call(do, doing=doing, by=by, **arguments)
 
@@ -158,17 +158,19 @@ class Stopped(TokenProcess):
     then="run it again: a new number is signed; trustbox ca list shows the unfinished one",
     case="F-08",
 )
+@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL])
 def test_signing_that_was_cut_is_not_repeated_and_the_next_one_has_a_new_number(
-    authority: Authority, by: Deadline
+    authority: Authority, by: Deadline, number: signal.Signals
 ) -> None:
     session = authority.token._caller
     assert isinstance(session, TokenSession)
     before = session._process
-    session._process = Stopped(before._module, environment=before._environment)
+    session._process = spoilt = Stopped(before._module, environment=before._environment)
+    spoilt.armed = number
     before.close()
     mine = request("TB-HSM-1")
 
-    with pytest.raises(TokenAway, match="gave up after"):
+    with pytest.raises(TokenAway, match="signing in the token"):
         authority.issue(mine, "TB-HSM-1", days=30, by=by)
     made, new = authority.issue(mine, "TB-HSM-1", days=30, by=by)
 

@@ -8,13 +8,16 @@ import ssl
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 
 import pytest
 
 from harness.deadline import Deadline
 from harness.errors import Misuse, RigError
-from provisioning.local_http import Asked, LocalServer, ServerFiles, Told
+from provisioning.http_client import Http
+from provisioning.http_errors import ServiceBusy
+from provisioning.http_tls import TlsConnector
+from provisioning.local_http import Asked, LocalServer, ServerFiles, Told, named_trouble
 from tests.links.est_pki import Pki, new_key, pem_of, write_key
 
 pytestmark = pytest.mark.slow
@@ -244,3 +247,21 @@ def test_end_of_the_server_ends_who_is_connected(pki: Pki) -> None:
         with Echo(pki) as server:
             secured = held.enter_context(client(server))
         assert secured.recv(100) == b""
+
+
+def test_what_kept_a_server_of_this_process_from_answering_is_raised_instead_of_busy(
+    server: Echo,
+) -> None:
+    by = Deadline.after(10)
+    with pytest.raises(RigError, match="the HSM is away"), named_trouble(server):
+        with closing(
+            Http(f"https://localhost:{server.port}", TlsConnector(server.pki.text))
+        ) as http:
+            assert http.request("GET", "/hsm", by=by).status == 503
+        raise ServiceBusy("asking", 503, 5.0)
+
+
+def test_server_elsewhere_or_one_that_answered_is_busy_by_its_own_word(server: Echo) -> None:
+    for own in (server, None):
+        with pytest.raises(ServiceBusy), named_trouble(own):
+            raise ServiceBusy("asking", 503, 5.0)

@@ -27,6 +27,8 @@ from harness.deadline import Deadline
 from harness.errors import BadFrame, DeviceRefused, IntegrityFailure, Misuse, TokenRefused
 from harness.secret import Secret
 from provisioning.authority import Authority
+from provisioning.authority_keys import signer_of
+from provisioning.authority_tokens import ISSUING_ID, key_id
 from provisioning.csr import UNREADABLE
 from provisioning.est_wire import body_octets
 from provisioning.local_http import LOOPBACK, Asked, LocalServer, ServerFiles, Told, said
@@ -87,10 +89,19 @@ class LocalEst(LocalServer):
             return self._enroll(asked, again=operation == "simplereenroll")
         except TokenRefused as problem:  # the station's own HSM, about nothing that was asked
             return said(503, problem.message, {"Retry-After": "5"})
-        except DeviceRefused as problem:
-            return said(400, problem.message)
-        except IntegrityFailure as problem:
-            return said(403, problem.message)
+        except (DeviceRefused, IntegrityFailure) as problem:
+            if not self._can_sign():  # then it is about our own key, and nobody asked wrongly
+                return said(500, problem.message)
+            return said(400 if isinstance(problem, DeviceRefused) else 403, problem.message)
+
+    def _can_sign(self) -> bool:
+        """Whether the CA's own key is in its token, whole."""
+        ca, by = self._authority(), Deadline.after(self._signing_seconds)
+        try:
+            signer_of(ca.token, key_id(ca.settings.issuing.token, ISSUING_ID), ca.issuing, by)
+        except (DeviceRefused, IntegrityFailure):
+            return False
+        return True
 
     def _enroll(self, asked: Asked, *, again: bool) -> Told:
         mine = asked.chain[0] if asked.chain else None

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from harness.deadline import Deadline
 from harness.errors import TokenRefused
 from provisioning.authority import Authority
-from provisioning.authority_tokens import opened_token
+from provisioning.authority_tokens import ISSUING_ID, opened_token
 from provisioning.csr import device_subject
 from provisioning.http_client import Answer, Http
 from provisioning.http_tls import TlsConnector
@@ -187,7 +187,7 @@ class Asking:
         self.authority, self._login = authority, files.est_login
         self.http = Http(f"https://localhost:{port}", TlsConnector(files.trusted))
 
-    def enroll(self, serial: str, by: Deadline) -> Answer:
+    def enroll(self, serial: str, by: Deadline, octets: bytes = b"") -> Answer:
         user, password = self._login
         login = base64.b64encode(user.encode() + b":" + password().reveal()).decode()
         return self.http.request(
@@ -195,7 +195,7 @@ class Asking:
             "/.well-known/est/simpleenroll",
             by=by,
             headers={"authorization": f"Basic {login}"},
-            body=base64.encodebytes(request(serial)),
+            body=base64.encodebytes(octets or request(serial)),
         )
 
 
@@ -227,3 +227,20 @@ def test_est_server_whose_hsm_was_away_says_503_and_serves_again(
     assert (away.status, away.header("retry-after")) == (503, "5")
     assert b"cannot be used now" in away.body
     assert (back.status, again.status) == (200, 200)
+
+
+@pytest.mark.fault(
+    "Services",
+    "the CA's key is gone from its token while trustbox factory serve runs",
+    comes="HTTP 500 with the cause, never 400 or 403; nothing is signed",
+    then="bring the token back, or its backup",
+)
+def test_est_server_whose_own_key_is_gone_says_500_and_blames_no_request(
+    asking: Asking, by: Deadline
+) -> None:
+    bad = asking.enroll("TB-HSM-4", by, b"no request")
+    asking.authority.token.destroy("private", ISSUING_ID, by=by)
+    gone = asking.enroll("TB-HSM-4", by)
+
+    assert (bad.status, gone.status) == (400, 500)
+    assert b"does not hold the key" in gone.body

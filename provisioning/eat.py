@@ -53,6 +53,9 @@ _IAT, _NONCE, _UEID, _PROFILE, _MEASRES = 6, 10, 256, 265, 274
 _LEVEL, _EVIDENCE, _OBSERVED = -70001, -70002, -70003
 _RAND = b"\x01"
 """RFC 9711 4.2.1.1: the UEID's type for 128 bits without structure."""
+_EDDSA, _ED25519 = -8, -19
+"""COSE algorithms: RFC 9864 deprecates the first for the second. Both are read; tokens are signed
+with the first as long as it is not known that the verifiers in use know the second."""
 _KID_BYTES = 8
 # RFC 9711 4.2.17, result-type.
 _RESULTS = {Outcome.PASS: 1, Outcome.FAIL: 2, Outcome.UNKNOWN: 3, Outcome.ABSENT: 4}
@@ -96,7 +99,7 @@ def sign(
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     signer = COSEKey.from_pem(pem, kid=key_id(key.public_key()))
     token = COSE.new().encode_and_sign(
-        cbor2.dumps(claims, canonical=True), signer, protected={1: -8, 4: signer.kid}
+        cbor2.dumps(claims, canonical=True), signer, protected={1: _EDDSA, 4: signer.kid}
     )
     if not isinstance(token, bytes):
         raise AssertionError("a token is bytes")
@@ -141,8 +144,10 @@ def _signed(data: bytes, signer: Ed25519PublicKey, where: str) -> bytes:
         plain = outer.tag == 18 and unprotected == {}
         if not plain or cbor2.dumps(outer) != data:
             raise ValueError("another form")
-        wanted = cbor2.dumps({1: -8, 4: key_id(signer)}, canonical=True)
-        if protected != wanted or not isinstance(payload, bytes) or len(signature) != 64:
+        wanted = [
+            cbor2.dumps({1: alg, 4: key_id(signer)}, canonical=True) for alg in (_EDDSA, _ED25519)
+        ]
+        if protected not in wanted or not isinstance(payload, bytes) or len(signature) != 64:
             raise ValueError("another header")
     except Exception as problem:
         raise BadInput(

@@ -8,6 +8,8 @@ from functools import cache
 import cbor2
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cwt import COSE, COSEKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -65,6 +67,20 @@ def test_what_was_signed_is_read_and_accepted_elsewhere() -> None:
     assert (found.nonce, found.at, found.level) == (attested.NONCE, AT, EvidenceLevel.FUNCTIONAL)
     assert (found.evidence, found.observed) == (attested.evidence(), attested.observed())
     assert accepted(token())
+
+
+def test_a_token_by_the_fully_specified_algorithm_is_read_too() -> None:
+    """RFC 9864: Ed25519 is -19; and only under its own name does the signature hold."""
+    payload, kid = cbor2.loads(token()).value[2], eat.key_id(station(0).public_key())
+    pem = station(0).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    newer = COSE.new().encode_and_sign(
+        payload, COSEKey.from_pem(pem, kid=kid, alg="Ed25519"), protected={1: -19, 4: kid}
+    )
+    assert isinstance(newer, bytes)
+
+    assert accepted(newer)
+    assert not accepted(newer.replace(b"\x01\x32", b"\x01\x27", 1))  # -19 and -8
+    assert not accepted(newer.replace(b"\x01\x32", b"\x01\x26", 1))  # -7
 
 
 def test_its_claims_are_those_of_the_registry() -> None:

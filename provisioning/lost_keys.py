@@ -64,7 +64,7 @@ class Outliving:
         """A sentence for each."""
         said = [
             f"certificate {one.number:x} of {one.device} is still good: it is on the CA's list to"
-            f" revoke now. trustbox ca show lists it; trustbox ca revoke {one.number:x} does it"
+            " revoke now (trustbox ca show), and trustbox ca revoke --pending revokes it"
             for one in self.ours
         ]
         if self.unasked and self.others:

@@ -135,7 +135,7 @@ def test_a_wiped_token_is_on_the_record_and_its_certificate_on_the_list_to_revok
 
     assert wiped.status == 0
     assert json.loads(wiped.out)["to_revoke"] == [f"{certificate.serial_number:x}"]
-    assert f"trustbox ca revoke {certificate.serial_number:x}" in wiped.err
+    assert f"certificate {certificate.serial_number:x} of {SERIAL} is still good" in wiped.err
     assert to_revoke(station) == [certificate.serial_number]
     assert lines(station) == [(f"keys wipe {LABEL}", "intent"), (f"keys wipe {LABEL}", "done")]
 

@@ -8,7 +8,8 @@ from uuid import UUID
 
 import pytest
 
-from harness.errors import BadInput, TokenRefused
+from harness.deadline import Deadline
+from harness.errors import BadInput, DeadlineExpired, TokenRefused
 from provisioning.pin_budget import MOST, PinBudget
 from provisioning.token_state import TokenFlags, TokenState
 
@@ -90,3 +91,23 @@ def test_count_that_cannot_be_read_stops_and_is_named(budget: PinBudget) -> None
 
     with pytest.raises(BadInput, match=r"failures.*a count of wrong PINs"):
         budget.failures(TOKEN, "user")
+
+
+def test_what_was_not_tried_is_named_as_what_it_was_for(budget: PinBudget) -> None:
+    for _ in range(MOST):
+        fail(budget)
+
+    with (
+        pytest.raises(TokenRefused, match=r"^logging in to token t: the token answered"),
+        budget.trying(TOKEN, "user", doing="logging in to token t"),
+    ):
+        pytest.fail("tried")
+
+
+def test_who_waits_for_another_try_gives_up_at_the_deadline(budget: PinBudget) -> None:
+    with (
+        budget.trying(TOKEN, "user"),
+        pytest.raises(DeadlineExpired, match="another process that gives token t its user PIN"),
+        budget.trying(TOKEN, "user", by=Deadline.after(0.1)),
+    ):
+        pytest.fail("two at once")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 
 from cryptography import x509
@@ -43,6 +44,11 @@ class Going:
         told = [one for one in texts if isinstance(one, str)] if isinstance(texts, list) else []
         found = {*self.certificates, *(c for c in map(_of_hex, told) if c is not None)}
         return Going(self.keys | set(also), tuple(sorted(found, key=lambda c: c.serial_number)))
+
+    def without(self, still: Collection[str]) -> Going:
+        """Without keys that are there after all: an earlier attempt never came to them."""
+        left = tuple(one for one in self.certificates if fingerprint(one) not in still)
+        return Going(self.keys - set(still), left)
 
     @property
     def facts(self) -> Facts:
@@ -104,6 +110,17 @@ def going(token: Token, ids: Collection[bytes] | None = None, *, by: Deadline) -
                 certificates.append(found)
                 keys.add(fingerprint(found))
     return Going(frozenset(keys), tuple(certificates))
+
+
+def keys_in(token: Token, *, by: Deadline) -> frozenset[str]:
+    """SHA-256 of each whole pair that the token holds: a certificate alone is no key."""
+    ids = {id for kind, _, id in token.objects(by=by) if kind == "private"}
+    found = set[str]()
+    for id in sorted(ids):
+        with suppress(DeviceRefused):  # half a pair, or two
+            pair = token.find(id, by=by)
+            found |= {pair.spki_sha256} if pair is not None else set()
+    return frozenset(found)
 
 
 def all_of(station: Station, serial: str) -> Going:

@@ -5,7 +5,7 @@ certificates of keys that are gone. All of it in the box's journal, whoever does
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,14 +34,22 @@ def journal_of(station: Station, serial: str) -> Path:
 
 @contextmanager
 def on_record(
-    station: Station, serial: str, step: str, doing: str, *, gone: Going | None = None, by: Deadline
+    station: Station,
+    serial: str,
+    step: str,
+    doing: str,
+    *,
+    gone: Going | None = None,
+    still: Callable[[], Collection[str]] = lambda: (),
+    by: Deadline,
 ) -> Iterator[Effect]:
     """The block is not entered before its intent is on the disk. ``step`` names the command and
     what it is done to, so that the same command ends an attempt that was cut.
 
-    Certificates of ``gone`` are put on the CA's list when the block ended well. Raises Misuse when
-    somebody else works on that box or the record cannot be written, DiskFailed; and what the block
-    raises, which is on the record then.
+    Certificates of ``gone`` are put on the CA's list when the block ended well, but for those of
+    keys that are ``still`` there then (SHA-256 of each). Raises Misuse when somebody else works on
+    that box or the record cannot be written, DiskFailed; and what the block raises, which is on the
+    record then.
     """
     place = journal_of(station, serial)
     run = secrets.token_hex(8)
@@ -52,6 +60,7 @@ def on_record(
         attempt = journal.begin(step, doing, effect.gone.facts if effect.gone.keys else None)
         try:
             yield effect
+            effect.gone = effect.gone.without(still() if effect.gone.keys else ())
             effect.left = outliving(station, effect.gone)
             put_on_list(station, effect.left, f"{step}: its key is gone (run {run})", by=by)
         except BaseException as problem:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -26,7 +27,7 @@ from provisioning.device_key import device_purpose
 from provisioning.key_import import holds
 from provisioning.key_inventory import inventory
 from provisioning.key_names import checked_purpose
-from provisioning.lost_keys import going
+from provisioning.lost_keys import going, keys_in
 from provisioning.on_record import attempts
 
 
@@ -64,8 +65,9 @@ def erase(
         label = meant[0].label if meant else "what an erasing that was cut short was of"
         objects = meant[0].objects if meant else ()
         gone = going(box.keys.token, [held.id for held in meant], by=by)
+        still = partial(keys_in, box.keys.token, by=by)
         doing = f"erasing {label} ({id}): {', '.join(objects) or 'nothing is left of it'}"
-        with chosen.on_record(box.target, step, doing, gone=gone, by=by) as effect:
+        with chosen.on_record(box.target, step, doing, gone=gone, still=still, by=by) as effect:
             for held in meant:
                 box.keys.erase_id(held.id, by=by)
             effect.said = f"{label} ({id}) is erased"

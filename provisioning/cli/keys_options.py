@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,12 +85,15 @@ class Chosen:
         doing: str,
         *,
         gone: Going | None = None,
+        still: Callable[[], Collection[str]] = lambda: (),
         by: Deadline,
     ) -> Iterator[Effect]:
         """See ``on_record.on_record``; says which certificates outlive their keys, and what to do
         about them.
         """
-        with on_record(self.station, target.serial, step, doing, gone=gone, by=by) as effect:
+        with on_record(
+            self.station, target.serial, step, doing, gone=gone, still=still, by=by
+        ) as effect:
             yield effect
         for said in effect.left.told():
             to_stderr(said)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -25,7 +26,7 @@ from provisioning.cli.options import AsJson, Serial, TargetName, TargetsFile, to
 from provisioning.device_key import check_is_device_key, device_purpose
 from provisioning.key_names import checked_purpose
 from provisioning.key_rotation import dropped, retire, rotate, superseded
-from provisioning.lost_keys import going, outliving
+from provisioning.lost_keys import going, keys_in, outliving
 from provisioning.token_public import KeyProfile
 
 
@@ -82,7 +83,8 @@ def rotate_(
             step, doing = f"keys rotate {purpose}", f"making the next generation of {purpose}"
             gone = dropped(box.keys, purpose, by=by) if anew else ()
             lost = going(box.keys.token, gone, by=by)
-            with chosen.on_record(box.target, step, doing, gone=lost, by=by) as effect:
+            still = partial(keys_in, box.keys.token, by=by)
+            with chosen.on_record(box.target, step, doing, gone=lost, still=still, by=by) as effect:
                 old, new = rotate(box.keys, purpose, profile, allowed=allowed, anew=anew, by=by)
                 if ca is not None:
                     to_stderr(f"{purpose}: certifying generation {new.number}")
@@ -137,8 +139,9 @@ def retire_(
         chosen.log_in(box.keys, box.target, by=by)
         certified = purpose == device_purpose(chosen.station, box.target.serial)
         step, doing = f"keys retire {purpose}", f"erasing the old generations of {purpose}"
+        still = partial(keys_in, box.keys.token, by=by)
         lost = going(box.keys.token, superseded(box.keys, purpose, by=by), by=by)
-        with chosen.on_record(box.target, step, doing, gone=lost, by=by) as effect:
+        with chosen.on_record(box.target, step, doing, gone=lost, still=still, by=by) as effect:
             gone = retire(box.keys, purpose, certified=certified, by=by)
             told = ", ".join(str(one.number) for one in gone) or "none, there is only one"
             effect.said = f"erased generations: {told}"

@@ -153,6 +153,7 @@ def test_a_certificate_of_another_ca_is_named_with_its_issuer(
     assert erased.status == 0
     assert json.loads(erased.out)["of_other_cas"] == [told]
     assert f"{issuer} issued it: have it revoked there" in erased.err
+    assert "this station's CA could not be asked" in erased.err
 
 
 def test_a_retired_generations_certificate_is_to_revoke_and_the_new_ones_is_not(
@@ -209,6 +210,23 @@ def test_an_erasing_that_was_cut_short_is_ended_by_the_same_again(
     assert (again.status, json.loads(again.out)["erased"]) == (0, [])
     assert to_revoke(station) == [certificate.serial_number]
     assert unended(station.records(SERIAL) / "journal.jsonl") == ()
+
+
+def test_a_key_that_a_cut_attempt_left_and_the_next_one_kept_is_not_gone(
+    trustbox_keys: Typed, box: HostBox, station: Station, by: Deadline
+) -> None:
+    """`rotate --anew` was to erase it, was cut before that, and `rotate` went on with it."""
+    with logged_in(box, by) as keys:
+        _, first = certified(box, station, keys, by)
+        second, certificate = certified(box, station, keys, by, generation=2)
+        keys.token.destroy("certificate", second.id, by=by)  # not installed yet
+    cut_short(station, "keys rotate device-id", "making it", keys=second.spki_sha256)
+
+    again = trustbox_keys("rotate", "device-id", "--key-only", "--json")
+
+    assert (again.status, json.loads(again.out)["new"]) == (0, 2)
+    assert certificate.serial_number not in to_revoke(station)
+    assert f"certificate {first.serial_number:x} of generation 1 stays good" in again.err
 
 
 def test_what_failed_is_on_the_record_with_its_reason(

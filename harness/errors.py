@@ -181,7 +181,11 @@ class BoxDied(RigError):
     """The box stopped living. ``line`` is the console line or the exit that told, quoted."""
 
     def __init__(self, target: str, line: str) -> None:
-        super().__init__(f"{target} died: {line}")
+        super().__init__(
+            f"{target} died: {line}",
+            hint="Look at its last lines (trustbox boot log), bring it back, and run the command"
+            " again: it looks at the box before it acts.",
+        )
         self.target, self.line = target, line
 
 

@@ -53,7 +53,7 @@ class PinBudget:
             failed = self.failures(token, role)
             if failed >= MOST:
                 raise TokenRefused(
-                    doing or f"giving token {token.label} its {PIN_NAMES[role]}",
+                    doing or f"logging in to token {token.label} with its {PIN_NAMES[role]}",
                     "CKR_PIN_LOCKED",
                     hint=f"Not tried: this station has given it {failed} wrong ones in a row."
                     f" Find the right PIN, then: {self.again}",

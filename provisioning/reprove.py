@@ -156,7 +156,8 @@ def _run(check: Check, work: Work, left: Unfinished | None, behind: list[str]) -
         beside = Path(left.plan_beside)
         try:
             work.earlier = left.over(record)
-            work.plan = parse_plan(left.plan.encode(), where=FILE, beside=beside)
+            if left.plan:
+                work.plan = parse_plan(left.plan.encode(), where=FILE, beside=beside)
             said = check.look(work, Deadline.after(check.seconds))
         except IntegrityFailure:
             if not left.is_amid(check.steps):

@@ -14,6 +14,7 @@ else changed.
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from harness.errors import BadInput
 from provisioning.journal import now
 from provisioning.plan import Plan
 from provisioning.private_files import write_durably
-from provisioning.record import Facts, as_document, read_document, value
+from provisioning.record import Facts, as_document, load, read_document, value
 
 FORMAT = "trustbox-unfinished-1"
 FILE = "unfinished.json"
@@ -64,7 +65,7 @@ class Unfinished:
         parts = [
             f"it was in the middle of {', '.join(self.begun)}" if self.begun else "",
             f"it changed {', '.join(self.done)}" if self.done else "",
-            f"it ended with: {self.ended}" if self.ended else "",
+            f"last: {self.ended}" if self.ended else "",
         ]
         said = "; ".join(part for part in parts if part)
         return f"the run of {self.since} did not come to its end ({said})"
@@ -154,25 +155,46 @@ class Changes:
         about = {SUBJECTS[step] for step in (*left.begun, *left.done) if step in SUBJECTS}
         fresh = {subject: of for subject, of in as_document(facts).items() if subject in about}
         left = self._left = replace(left, facts={**(left.facts or {}), **fresh})
-        document = {
-            "format": FORMAT,
-            "run": left.run,
-            "since": left.since,
-            "begun": list(left.begun),
-            "done": list(left.done),
-            "ended": left.ended,
-            "exit_status": left.exit_status,
-            "plan_beside": left.plan_beside,
-            "plan": left.plan,
-            "facts": left.facts,
-        }
-        write_durably(self._path, json.dumps(document, indent=2).encode() + b"\n", mode=0o644)
+        _save(self._path, left)
         self._written = True
+
+
+def record_is_behind(directory: Path, doing: str, *steps: str) -> None:
+    """On the disk when this returns: ``doing``, which is no run, is about to change what these
+    steps of a run make. Does nothing where there is no record that could be behind.
+    """
+    record = load(directory / "record.json")
+    if record is None:
+        return
+    left = load_unfinished(directory, record) or Unfinished(
+        run=secrets.token_hex(8),
+        since=now(),
+        plan=str(value(record, "tool", "plan") or ""),
+        plan_beside=str(value(record, "tool", "plan_beside") or ""),
+    )
+    begun = (*(name for name in left.begun if name not in steps), *steps)
+    _save(directory / FILE, replace(left, begun=begun, ended=doing, exit_status=0))
 
 
 def forget_unfinished(directory: Path) -> None:
     """The record has it all."""
     (directory / FILE).unlink(missing_ok=True)
+
+
+def _save(path: Path, left: Unfinished) -> None:
+    document = {
+        "format": FORMAT,
+        "run": left.run,
+        "since": left.since,
+        "begun": list(left.begun),
+        "done": list(left.done),
+        "ended": left.ended,
+        "exit_status": left.exit_status,
+        "plan_beside": left.plan_beside,
+        "plan": left.plan,
+        "facts": left.facts,
+    }
+    write_durably(path, json.dumps(document, indent=2).encode() + b"\n", mode=0o644)
 
 
 def _text(found: Mapping[str, object], key: str) -> str:

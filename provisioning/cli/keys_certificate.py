@@ -26,6 +26,7 @@ from provisioning.key_names import checked_purpose
 from provisioning.key_rotation import some_generations
 from provisioning.private_files import write_durably
 from provisioning.trusted_files import certificates_in
+from provisioning.unfinished import record_is_behind
 
 
 def register(app: typer.Typer) -> None:
@@ -123,6 +124,8 @@ def install(
             root=trusted,
             idevid=idevid,
         )
+        place = chosen.station.records(box.target.serial)
+        record_is_behind(place, f"keys install {purpose}", "key", "certificate", "install")
         box.identity.install(newest.key, path, by=by)
         tell(
             as_json,

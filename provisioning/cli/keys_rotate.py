@@ -28,6 +28,7 @@ from provisioning.key_names import checked_purpose
 from provisioning.key_rotation import dropped, retire, rotate, superseded
 from provisioning.lost_keys import going, keys_in, outliving
 from provisioning.token_public import KeyProfile
+from provisioning.unfinished import record_is_behind
 
 
 def register(app: typer.Typer) -> None:
@@ -85,6 +86,9 @@ def rotate_(
             lost = going(box.keys.token, gone, by=by)
             still = partial(keys_in, box.keys.token, by=by)
             with chosen.on_record(box.target, step, doing, gone=lost, still=still, by=by) as effect:
+                if purpose == device:
+                    place = chosen.station.records(box.target.serial)
+                    record_is_behind(place, step, "key", "certificate", "install")
                 old, new = rotate(box.keys, purpose, profile, allowed=allowed, anew=anew, by=by)
                 if ca is not None:
                     to_stderr(f"{purpose}: certifying generation {new.number}")

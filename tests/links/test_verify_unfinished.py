@@ -1,4 +1,4 @@
-"""``verify`` of a box whose last run did not come to its end, or whose record's files were changed.
+"""``verify`` of a box whose last run did not come to its end.
 
 SoftHSM2 stands in the TEE's token's place, at the far end of SSH: see host_box. The checks that
 need a TEE are tests/device's.
@@ -7,10 +7,10 @@ need a TEE are tests/device's.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import ClassVar
-from uuid import UUID
 
 import pytest
 from cryptography import x509
@@ -18,33 +18,22 @@ from cryptography import x509
 from harness.deadline import Deadline
 from harness.errors import LinkLost, Misuse
 from provisioning.certificates import pem
-from provisioning.plan import Plan
-from provisioning.reprove import Finding, Reproof, Verdict, reprove
-from provisioning.reprove_checks import CHECKS, Check
-from provisioning.run import provision
+from provisioning.identity import IdentitySession
+from provisioning.key_rotation import rotate
+from provisioning.keys import KeySession
+from provisioning.pins import Pins
+from provisioning.reprove import Verdict, reprove
+from provisioning.reprove_checks import Check
 from provisioning.station import Station
-from provisioning.steps import EffectStep, LookStep
-from provisioning.steps_box import RecordStep
-from provisioning.steps_identity import CertificateStep, InstallStep
-from provisioning.steps_key import KeyProofStep, KeyStep, TokenStep
-from provisioning.unfinished import FILE
+from provisioning.steps import LookStep
+from provisioning.steps_identity import InstallStep
+from provisioning.unfinished import FILE, record_is_behind
 from provisioning.work import Work
-from tests.links.est_pki import Pki
-from tests.links.host_box import SERIAL, HostBox, Who, host_box
+from tests.links.host_box import SERIAL, HostBox, host_box
+from tests.links.proving import OWN, RENEWING, failed, proved, run, which
 from tests.links.sshd import LocalSshd
 
 pytestmark = pytest.mark.slow
-OWN = '[enrollment.est]\nserver = "station"\n'
-RENEWING = f"{OWN}renew_days = 3650\n"
-HERE = ("station", "pin-counters", "key", "certificate", "files", "path")
-
-
-def which(work: Work, by: Deadline) -> str:
-    work.tee_uuid = UUID(int=1)
-    return "this host"
-
-
-LOOKS = (Check("identity", which), *(check for check in CHECKS if check.name in HERE))
 
 
 @pytest.fixture
@@ -62,24 +51,6 @@ def box(sshd: LocalSshd, tmp_path: Path, station: Station) -> Iterator[HostBox]:
         proof = proved(made, station)
         assert (proof.exit_status, failed(proof)) == (0, {})
         yield made
-
-
-def run(
-    box: HostBox, plan: Plan, station: Station, *last: LookStep, of: InstallStep | None = None
-) -> None:
-    def steps() -> tuple[EffectStep | LookStep, ...]:
-        key = (Who(), TokenStep(), KeyStep(), KeyProofStep())
-        return (*key, CertificateStep(), of or InstallStep(), *last, RecordStep())
-
-    provision(box.target, plan, station, steps=steps)
-
-
-def proved(box: HostBox, station: Station) -> Reproof:
-    return reprove(box.target, station, reboot=False, checks=LOOKS)
-
-
-def failed(proof: Reproof) -> dict[str, Finding]:
-    return {f.name: f for f in proof.findings if f.verdict is not Verdict.OK}
 
 
 class Cut:
@@ -156,67 +127,56 @@ def test_a_run_that_was_stopped_before_it_changed_anything_leaves_a_box_that_is_
     assert (proof.exit_status, failed(proof)) == (0, {})
 
 
-def other_chain(place: Path, pki: Pki) -> None:
-    (place / "chain.pem").write_bytes(pem(pki.root))
+@pytest.mark.fault(
+    "Record",
+    "a key was rotated, and no run has written the record since",
+    comes="verify ends with 2 and says so; never 7",
+    then="run provision again, then trustbox keys retire",
+)
+def test_a_rotated_key_makes_verify_cry_no_tampering_and_the_next_run_heals_it(
+    box: HostBox, station: Station, by: Deadline
+) -> None:
+    """As ``trustbox keys rotate`` does it."""
+    place = station.records(SERIAL)
+    with closing(KeySession(box.target)) as keys, station.authority(by=by) as ca:
+        keys.login("trustbox", Pins.read(box.pins).user, by=by)
+        record_is_behind(place, "keys rotate device-id", "key", "certificate", "install")
+        _, new = rotate(keys, "device-id", by=by)
+        identity = IdentitySession(box.target, keys)
+        old = ca.good(SERIAL)[0].number
+        request = identity.request(new.key, by=by)
+        made = ca.certify(request, SERIAL, days=30, replaces=old, by=by)
+        identity.install(new.key, (made, ca.issuing), by=by)
 
+    behind = proved(box, station)
+    run(box, box.plan(OWN), station)
+    healed = proved(box, station)
 
-def other_root(place: Path, pki: Pki) -> None:
-    (place / "root.pem").write_bytes(pem(pki.root))
-
-
-def one_more_issuer(place: Path, pki: Pki) -> None:
-    (root,) = x509.load_pem_x509_certificates((place / "root.pem").read_bytes())
-    kept = (place / "chain.pem").read_bytes()
-    (place / "chain.pem").write_bytes(pem(pki.root) + kept)
-    assert kept.endswith(pem(root))
-
-
-def edited(**changes: object) -> Callable[[Path, Pki], None]:
-    def edit(place: Path, pki: Pki) -> None:
-        record = json.loads((place / "record.json").read_text())
-        for name, found in changes.items():
-            record["certificate"][name]["value"] = found
-        (place / "record.json").write_text(json.dumps(record))
-
-    return edit
+    assert behind.exit_status == Misuse.exit_status
+    assert Verdict.FAILED not in {f.verdict for f in behind.findings}
+    assert "keys rotate device-id" in failed(behind)["run"].said
+    assert (healed.exit_status, failed(healed)) == (0, {})
 
 
 @pytest.mark.fault(
-    "Record",
-    "chain.pem or root.pem beside the record is another CA's, or the record's words about the"
-    " certificate were edited",
-    comes="verify ends with 7 and names the file, or the word",
-    then="run provision again: it writes them anew from what the box shows",
+    "CA",
+    "verify, and the CA's index is lost",
+    comes="the checks that need the CA are not made (2); nothing is held against the box",
+    then="bring the index back, or trustbox ca recover",
 )
-@pytest.mark.parametrize(
-    ("spoil", "check", "said"),
-    [
-        pytest.param(other_chain, "files", "chain.pem", id="chain of another CA"),
-        pytest.param(other_root, "files", "root.pem is another CA's", id="root of another CA"),
-        pytest.param(one_more_issuer, "files", "certificates of others", id="one more issuer"),
-        pytest.param(edited(serial="1a"), "certificate", "serial is", id="number edited"),
-        pytest.param(
-            edited(superseded=["1a"]), "certificate", "that it replaces", id="superseded edited"
-        ),
-        pytest.param(edited(subject="CN=x"), "certificate", "subject is", id="subject edited"),
-    ],
-)
-def test_what_the_line_hands_on_with_a_box_is_proved_too(
-    box: HostBox,
-    station: Station,
-    tmp_path: Path,
-    spoil: Callable[[Path, Pki], None],
-    check: str,
-    said: str,
+def test_a_lost_index_is_told_by_verify_and_not_held_against_the_box(
+    box: HostBox, station: Station
 ) -> None:
-    (tmp_path / "pki").mkdir()
-    spoil(station.records(SERIAL), Pki.make(tmp_path / "pki"))
+    (station.state / "ca" / "index.sqlite").unlink()
 
     proof = proved(box, station)
 
-    assert proof.exit_status == 7
-    assert failed(proof)[check].verdict is Verdict.FAILED
-    assert said in failed(proof)[check].said
+    assert {f.name: f.verdict for f in failed(proof).values()} == dict.fromkeys(
+        ("station", "files", "path"), Verdict.NOT_CHECKED
+    )
+    assert "index.sqlite is lost" in failed(proof)["station"].said
+    assert proof.exit_status == Misuse.exit_status
+    assert not (station.state / "ca" / "index.sqlite").exists()
 
 
 class Noise:

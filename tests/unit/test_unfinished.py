@@ -14,7 +14,13 @@ from provisioning.plan import example_plan, parse_plan
 from provisioning.record import intended, load, observed, save
 from provisioning.record_plan import recorded
 from provisioning.station import Station
-from provisioning.unfinished import FILE, Changes, forget_unfinished, load_unfinished
+from provisioning.unfinished import (
+    FILE,
+    Changes,
+    forget_unfinished,
+    load_unfinished,
+    record_is_behind,
+)
 
 SERIAL = "TB-0042"
 PLAN = parse_plan(example_plan().encode(), where="plan.toml", beside=Path("/"))
@@ -114,6 +120,22 @@ def there(tmp_path: Path) -> Path:
     }
     save(made / "record.json", {"tool": of_tool}, EvidenceLevel.FUNCTIONAL)
     return made
+
+
+def test_what_changes_a_box_beside_a_run_says_that_the_record_is_behind(there: Path) -> None:
+    record_is_behind(there, "keys rotate device-id", "key", "install")
+    record_is_behind(there, "keys install device-id", "install")
+
+    left = load_unfinished(there, load(there / "record.json"))
+    assert left is not None
+    assert (left.begun, left.plan) == (("key", "install"), PLAN.text.decode())
+    assert "last: keys install device-id" in left.told
+
+
+def test_nothing_is_behind_where_there_is_no_record(tmp_path: Path) -> None:
+    record_is_behind(tmp_path, "keys rotate device-id", "key")
+
+    assert not (tmp_path / FILE).exists()
 
 
 def digest(text: bytes) -> str:

@@ -56,6 +56,17 @@ def judge_sealed(work: Work, found: int, by: Deadline) -> None:
     sealed = value(work.earlier, "enclave", "counter")
     if not same or not isinstance(sealed, int) or found >= sealed:
         return
-    state = work.box.keys.state(work.plan.token_label, by=by)
-    if state is not None and state.has_user_pin:
+    if not is_blank(work, by):
         judge_counter(work, found, sealed)
+
+
+def is_replaced(work: Work, by: Deadline) -> bool:
+    """Whether the TEE's storage is another one than the record's and a person said so: the token is
+    blank, and its certificate is to be replaced. What the TEE kept there is then another, too.
+    """
+    return work.replaces is not None and is_blank(work, by)
+
+
+def is_blank(work: Work, by: Deadline) -> bool:
+    state = work.box.keys.state(work.plan.token_label, by=by)
+    return state is None or not state.has_user_pin

@@ -19,7 +19,7 @@ from provisioning.evidence import AttestationKey, Evidence
 from provisioning.outcome import Outcome
 from provisioning.policy import Check, Policy
 from provisioning.record import intended, observed, value
-from provisioning.reprove_storage import judge_sealed
+from provisioning.reprove_storage import is_replaced, judge_sealed
 from provisioning.sample_enclave import MEASURE_SELF, SAMPLE, SampleEnclave
 from provisioning.verdict import Verdict, verify
 from provisioning.work import Work, need
@@ -97,7 +97,7 @@ class AttestStep:
         evidence = work.evidence = work.box.integrity.attest(
             nonce, by=by, enclave=work.enclave_uuid, measures=measures
         )
-        policy = self._policy(work, nonce)
+        policy = self._policy(work, nonce, by)
         verdict = work.verdict = verify(evidence, policy)
         work.note(
             "attestation",
@@ -159,7 +159,7 @@ class AttestStep:
         work.note("key", token_ta=intended(str(PKCS11_TA)), token_ta_digest=observed(digest))
 
     @staticmethod
-    def _policy(work: Work, nonce: bytes) -> Policy:
+    def _policy(work: Work, nonce: bytes, by: Deadline) -> Policy:
         golden = work.plan.golden
         if golden is None:
             work.box.target.require(Capability.GOLDEN)
@@ -171,7 +171,7 @@ class AttestStep:
             nonce=nonce,
             tee_memory=golden,
             level=work.box.target.evidence_level,
-            key=_pinned(work),
+            key=_pinned(work, by),
             enclave=work.enclave_uuid,
             enclave_memory=golden_ta(data) if measured else None,
             enclave_identity=image.digest,
@@ -181,9 +181,10 @@ class AttestStep:
         )
 
 
-def _pinned(work: Work) -> AttestationKey | None:
-    """The attestation key of this TEE's earlier record; None the first time."""
-    if value(work.earlier, "box", "tee_uuid") != str(work.tee_uuid):
+def _pinned(work: Work, by: Deadline) -> AttestationKey | None:
+    """The attestation key of this TEE's earlier record; None the first time, and where a person
+    said that the storage which it was in is lost."""
+    if value(work.earlier, "box", "tee_uuid") != str(work.tee_uuid) or is_replaced(work, by):
         return None
     found = value(work.earlier, "attestation", "evidence")
     return None if found is None else Evidence.from_dict(found).key

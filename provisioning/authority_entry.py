@@ -59,6 +59,7 @@ class Entry:
 
     @classmethod
     def of(cls, row: sqlite3.Row) -> Entry:
+        """Raises ValueError or TypeError for a row that nobody here has written."""
         return cls(
             number=int(row["number"], 16),
             role=row["role"],

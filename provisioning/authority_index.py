@@ -7,7 +7,8 @@ signed that the index does not know.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -152,6 +153,14 @@ class Index:
     def revoked(self, role: str) -> tuple[Entry, ...]:
         return self._entries("revoked IS NOT NULL AND role = ?", role)
 
+    def revoked_numbers(self, role: str) -> frozenset[int]:
+        """As ``revoked``, without reading the certificates: there may be many."""
+        asked = "SELECT number FROM certificate WHERE revoked IS NOT NULL AND role = ?"
+        with authority_schema.opened(self.path) as database:
+            rows = database.execute(asked, (role,)).fetchall()
+        with self._whole():
+            return frozenset(int(row["number"], 16) for row in rows)
+
     def to_revoke(self) -> tuple[Entry, ...]:
         """Boxes' certificates that somebody has to revoke."""
         return self._entries("role = 'device' AND revoked IS NULL AND to_revoke IS NOT NULL")
@@ -204,7 +213,19 @@ class Index:
         # ``where`` is one of the constants above, never anybody's input.
         question = f"SELECT {COLUMNS} FROM certificate WHERE {where} ORDER BY rowid DESC"  # noqa: S608
         with authority_schema.opened(self.path) as database:
-            return tuple(Entry.of(row) for row in database.execute(question, values).fetchall())
+            rows = database.execute(question, values).fetchall()
+        with self._whole():
+            return tuple(Entry.of(row) for row in rows)
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        try:
+            yield
+        except (ValueError, TypeError) as problem:
+            raise Misuse(
+                f"{self.path} is damaged: an entry of it cannot be read ({problem})",
+                hint=f"Bring back its newest copy. If that is gone: {authority_schema.RECOVER}",
+            ) from problem
 
 
 def _last_crl(database: sqlite3.Connection, issuer: str) -> int:

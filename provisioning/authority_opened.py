@@ -58,11 +58,12 @@ class Opened:
     def pair(self, role: str, by: Deadline) -> KeyPair | None:
         """The CA's key in its token; None when it has not been made yet.
 
-        Raises IntegrityFailure when something was signed with it and it is gone: another key would
-        be another CA.
+        Raises IntegrityFailure when something was signed with it and it is gone, or another one is
+        in its place: that would be another CA.
         """
         found = self.token(role).find(self.id(role), by=by)
-        if found is None and self.files.index.of_role(role):
+        before = {entry.spki for entry in self.files.index.of_role(role) if entry.spki}
+        if before and (found is None or found.spki_sha256 not in before):
             raise IntegrityFailure(
                 f"the token does not hold the {role} CA's key, with which it was set up",
                 hint="Was the token exchanged or wiped? A key is not made anew: bring back the"

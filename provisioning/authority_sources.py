@@ -78,6 +78,10 @@ def of_index(path: Path, said: str, ca: Ca) -> Source:
     with tempfile.TemporaryDirectory(prefix="trustbox-") as scratch:
         copy = Index(Path(scratch) / "index.sqlite")
         write_durably(copy.path, octets)
+        cut = path.with_name(f"{path.name}-journal")
+        if cut.exists():  # of a change that was cut short: SQLite turns it back by this
+            beside = copy.path.with_name(f"{copy.path.name}-journal")
+            write_durably(beside, read_bounded(cut, _LARGEST_INDEX, expected="its journal"))
         entries, crls = list(copy.all()), list(copy.crls())
     if all(entry.spki != fingerprint(ca.issuing) for entry in entries if entry.role == "issuing"):
         raise Misuse(

@@ -146,7 +146,7 @@ def _crl_behind(
     kept = index.crl(role, number)
     if kept is not None and kept != files.crl_path(role).read_bytes():
         yield f"{role}.crl has number {number}, for which it holds another CRL"
-    known = {entry.number for entry in index.revoked(BELOW[role])}
+    known = index.revoked_numbers(BELOW[role])
     unknown = sorted({entry.serial_number for entry in published} - known)
     if unknown:
         yield f"{role}.crl revokes {unknown[0]:x}, of which it knows nothing"

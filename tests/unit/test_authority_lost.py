@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from harness.errors import IntegrityFailure, Misuse
 from provisioning.authority import Authority
 from provisioning.authority_open import open_authority
 from provisioning.authority_publish import crl_number
+from provisioning.authority_tokens import ROOT_ID
 from provisioning.softhsm import softhsm_token
 from provisioning.token import Token
 from tests.unit.authority_parts import P256, SERIAL, a_key, certified
@@ -158,6 +161,50 @@ def test_key_with_which_something_was_signed_is_never_made_anew(
         other.close()
 
     assert octets(authority.state) == before
+
+
+def test_another_key_in_the_place_of_the_cas_signs_no_second_root(
+    authority: Authority, tmp_path: Path, by: Deadline
+) -> None:
+    """root.pem is gone, and the token that is named holds a key under the same CKA_ID."""
+    (authority.state / "root.pem").unlink()
+    before, other = octets(authority.state), softhsm_token(tmp_path / "other", "factory", by=by)
+    other.ensure(ROOT_ID, "another root", by=by)
+    try:
+        with pytest.raises(IntegrityFailure, match="does not hold the root CA's key"):
+            open_authority(other, authority.state, make=P256, by=by)
+    finally:
+        other.close()
+
+    assert octets(authority.state) == before
+
+
+@pytest.mark.fault(
+    "CA",
+    "an entry of the index is damaged",
+    comes="Misuse, status 2, with the file; nothing is signed",
+    then="bring back the newest copy, or trustbox ca recover",
+)
+@pytest.mark.parametrize(
+    "noise",
+    [
+        "UPDATE certificate SET der = x'3003' WHERE role = 'device'",
+        "UPDATE certificate SET revoked = 'yesterday' WHERE role = 'device'",
+        "UPDATE certificate SET number = 'many', revoked = issued WHERE role = 'device'",
+    ],
+    ids=["certificate", "date", "number"],
+)
+def test_damaged_entry_of_the_index_stops_with_what_to_do(authority: Authority, noise: str) -> None:
+    key = a_key()
+    certified(authority, key)
+    with closing(sqlite3.connect(authority.index.path)) as database:
+        database.execute(noise)
+        database.commit()
+
+    with pytest.raises(Misuse, match=r"index\.sqlite") as damaged:
+        certified(authority, key)
+
+    assert "trustbox ca recover" in damaged.value.diagnostics()
 
 
 @pytest.mark.parametrize("name", ["root.pem", "issuing.pem", "root.crl", "issuing.crl"])

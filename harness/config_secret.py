@@ -13,6 +13,7 @@ from harness.errors import DeadlineExpired, Misuse
 from harness.owned import own
 from harness.printed import printed
 from harness.secret import Secret
+from harness.shown import secret_like
 
 LONGEST = 4096
 COMMAND_SECONDS = 30.0
@@ -45,7 +46,8 @@ class SecretFile:
                     )
                 text = file.read(LONGEST + 1) or b""
         except OSError as problem:
-            raise Misuse(f"the secret in {self.path} cannot be read: {problem.strerror}") from None
+            name = secret_like(self.path)
+            raise Misuse(f"the secret in {name} cannot be read: {problem.strerror}") from None
         return _first_line(text, str(self.path))
 
 

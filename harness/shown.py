@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 HIDDEN: Final = "(hidden)"
@@ -70,6 +71,11 @@ def shown(
     if key in HARMLESS and all(isinstance(one, str) and not _OPENS.search(one) for one in texts):
         return value
     return HIDDEN
+
+
+def secret_like(path: Path) -> str:
+    """A file's name; hidden where it is digits alone: somebody may have typed the PIN itself."""
+    return f"a file whose name is digits alone {HIDDEN}" if path.name.isdecimal() else str(path)
 
 
 def masked(text: str) -> str:

@@ -41,7 +41,9 @@ def read_secrets(found: object, where: str, beside: Path) -> PinsFrom:
     """The table [secrets]. Raises BadInput."""
     table = _table(found, "secrets", where, ("source", "command", "hsm"))
     source = table.get("source")
-    if not isinstance(source, str) or not source or source != source.strip():
+    # Digits alone are somebody's PIN, not a file's name.
+    named = isinstance(source, str) and source == source.strip() and not source.isdecimal()
+    if not isinstance(source, str) or not source or not named:
         expected = '"generate", "command", "derived" or the path of a file with PINs'
         raise BadInput(
             where=where, key="secrets.source", value=shown("source", source), expected=expected

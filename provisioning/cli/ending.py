@@ -56,6 +56,8 @@ def ended(work: Callable[[], int], *, as_json: bool) -> int:
         if said.lstrip().startswith("Usage:"):  # a group without a command: it tells its commands
             sys.stderr.write(said + "\n")
             return WRONG_USAGE
+        if "unexpected extra argument" in said:  # it may be a PIN that stands in no option's place
+            said = "there is a word more than this command takes"
         hint = "--help after any command tells what it takes."
         _tell("Misuse", said, hint, WRONG_USAGE, as_json=as_json)
         return WRONG_USAGE

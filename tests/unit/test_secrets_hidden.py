@@ -14,11 +14,13 @@ from typing import Any
 import pytest
 
 from harness import config
+from harness.config_secret import SecretFile
 from harness.config_table import Table
 from harness.errors import BadInput, Misuse, TrustBoxError
 from harness.shown import HARMLESS
 from provisioning import plan, plan_edge, plan_enrollment
 from provisioning.authority_settings import CaSettings
+from provisioning.cli import main
 from provisioning.http_client import Http
 from provisioning.http_tls import TlsConnector
 from provisioning.plan import example_plan, parse_plan
@@ -214,6 +216,30 @@ def test_a_server_s_address_shows_no_password(url: str) -> None:
         Http(url, TlsConnector())
 
     assert SECRET not in chained(caught.value)
+
+
+def test_a_pin_in_a_file_s_place_is_not_shown(tmp_path: Path) -> None:
+    with pytest.raises(Misuse, match="digits alone") as caught:
+        SecretFile(tmp_path / str(NUMBER))()
+    assert str(NUMBER) not in chained(caught.value)
+
+    text = with_value(example_plan(), ("secrets", "source"), str(NUMBER))
+    with pytest.raises(BadInput, match="or the path of a file with PINs") as refused:
+        parse_plan(text.encode(), where="my.toml", beside=Path("/plans"))
+    assert str(NUMBER) not in chained(refused.value)
+
+
+def test_a_word_too_many_is_not_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["trustbox", "plan", "example", SECRET])
+    with pytest.raises(SystemExit) as ended:
+        main()
+
+    assert ended.value.code == 2
+    said = capsys.readouterr()
+    assert "a word more than this command takes" in said.err
+    assert SECRET not in said.out + said.err
 
 
 def test_an_error_hides_an_address_s_password_whoever_quotes_it() -> None:

@@ -22,6 +22,7 @@ from provisioning.http_token_tls import TokenTlsConnector
 from provisioning.issued import keeping
 from provisioning.local_http import LOOPBACK, named_trouble
 from provisioning.local_services import ID_SCOPE, ServiceFiles, Services, listening_at
+from provisioning.local_trust import why_not
 from provisioning.plan import Plan
 from provisioning.private_files import read_private
 from provisioning.token_public import PublicKey
@@ -76,20 +77,13 @@ def serving_path(
     """The path of a chain's leaf if it still serves this box, with this key; None otherwise."""
     leaf, key = chain[0], need(work.key, "the key").public_key
     try:
-        if judge.ours and not _counts(work, leaf):
+        if judge.ours and why_not(work.authority(), leaf):
             return None
         if not lasts(leaf):
             return None
         return judge.path(leaf, key=key, serial=work.box.target.serial, also=chain[1:])
     except (IntegrityFailure, *UNREADABLE):
         return None
-
-
-def _counts(work: Work, leaf: x509.Certificate) -> bool:
-    """Not revoked, and on no list of those that are to be."""
-    ca = work.authority()
-    entry = ca.index.get(leaf.serial_number)
-    return not ca.is_revoked(leaf) and (entry is None or entry.to_revoke is None)
 
 
 @contextmanager

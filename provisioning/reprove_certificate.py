@@ -80,6 +80,11 @@ def path(work: Work, by: Deadline) -> str:
         serial=work.box.target.serial,
         also=chain[1:],
     )
+    if judge.ours and not work.authority().knows(leaf):
+        raise IntegrityFailure(
+            f"this station's CA did not issue certificate {leaf.serial_number:x}: its index knows"
+            " nothing of it"
+        )
     if judge.ours and _is_revoked(work, leaf):
         raise IntegrityFailure(f"certificate {leaf.serial_number:x} was revoked")
     entry = work.authority().index.get(leaf.serial_number) if judge.ours else None

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
-from harness.errors import DiskFailed
+from harness.deadline import Deadline
+from harness.errors import DiskFailed, IntegrityFailure
+from provisioning import reprove_certificate
+from provisioning.enrolling import judge_of, serving_path
 from provisioning.local_dps import HUB
 from provisioning.local_dps_store import DpsStore
 from provisioning.plan import Plan
-from provisioning.run import Provisioned
+from provisioning.run import Provisioned, provision
 from provisioning.station import Station
-from tests.links.host_box import DEVICE, HostBox, host_box, last_words, recorded
+from provisioning.work import Work, need
+from tests.links.host_box import DEVICE, SERIAL, As, HostBox, host_box, last_words, recorded
 from tests.links.sshd import LocalSshd
 from tests.small_disk import fill, small_disk
 
@@ -83,6 +90,55 @@ def test_box_with_iot_edge_is_enrolled_as_one_and_stays_so(
     assert (plain, edge) == ({"iotEdge": False}, {"iotEdge": True})
     assert group_of(station) == {"iotEdge": True}
     assert recorded(station, "enrollment", "hub") == HUB
+
+
+class Serving:
+    """What a run and ``trustbox verify`` make of a certificate that the box shows."""
+
+    name, doing, seconds = "serving", "looking at its certificate", 30.0
+
+    def __init__(self, shown: x509.Certificate) -> None:
+        self.shown, self.path = shown, ""
+
+    def look(self, work: Work, by: Deadline) -> str:
+        work.chain = (self.shown,)
+        try:
+            self.path = reprove_certificate.path(work, by)
+        except IntegrityFailure as problem:
+            self.path = problem.message
+        return str(serving_path(work, (self.shown,), judge_of(work)) is not None)
+
+
+def looking(first: Provisioned, step: Serving) -> tuple[As, Serving]:
+    return As(first.work), step
+
+
+@pytest.mark.fault(
+    "CA",
+    "a box has a certificate of the issuing CA's key that the index does not know (a stolen copy"
+    " of the key signed it)",
+    comes="a run certifies the box anew; trustbox verify: path FAILED, status 7",
+    then="find out who signed it: revoke the issuing CA when its key was copied",
+)
+def test_certificate_that_the_index_does_not_know_serves_nobody(
+    box: HostBox, station: Station, first: Provisioned, tmp_path: Path
+) -> None:
+    """A copy of the whole CA signs, as whoever has its token could."""
+    by, mine = Deadline.after(60), need(first.work.chain, "the certificate")[0]
+    shutil.copytree(station.state, tmp_path / "copy", symlinks=True)
+    with Station(tmp_path / "copy").authority(by=by) as copied:
+        minted, _ = copied.renew(SERIAL, days=30, now=True, by=by)
+
+    seen = {}
+    for shown in (mine, minted):
+        step = Serving(shown)
+        done = provision(box.target, box.plan(""), station, steps=partial(looking, first, step))
+        seen[shown] = (done.reports[1].said, step.path)
+
+    assert seen[mine][0] == "True"
+    assert seen[mine][1].endswith("not revoked")
+    assert seen[minted][0] == "False"
+    assert "its index knows nothing of it" in seen[minted][1]
 
 
 @pytest.mark.fault(

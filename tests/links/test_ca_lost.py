@@ -40,6 +40,7 @@ def tree(place: Path) -> set[str]:
     "a mistyped --state: a directory that is empty, or not there",
     comes="Misuse, status 2; no file and no directory is made",
     then="give the right --state, or trustbox ca init",
+    case="F-04",
 )
 @pytest.mark.parametrize("command", [*COMMANDS, "recover", "renew --issuing", "revoke --issuing"])
 @pytest.mark.parametrize("there", [True, False], ids=["empty", "not there"])

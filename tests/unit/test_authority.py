@@ -121,6 +121,14 @@ def test_root_is_not_opened_once_the_ca_is_made(
     assert certified(again, a_key()).issuer == authority.issuing.subject
 
 
+@pytest.mark.fault(
+    "CA",
+    "the issuing CA's key is lost: its token was wiped or exchanged",
+    comes="IntegrityFailure, status 7, of every command that signs; no key is made in its place",
+    then="bring back the token or its backup; if there is none, revoke the issuing CA and set up"
+    " another one under the same root (docs/factory-ca.md)",
+    case="F-05",
+)
 def test_ca_whose_token_lost_the_key_is_an_integrity_failure(
     authority: Authority, tmp_path: Path, by: Deadline
 ) -> None:

@@ -145,6 +145,7 @@ def test_key_with_a_certificate_to_revoke_gets_no_other(authority: Authority, by
     "two labels that differ in the case of their letters",
     comes="DeviceRefused, status 6: they are one serial number, and one box has it",
     then="write it as it stands on the label; revoke the certificate of the other spelling first",
+    case="F-07",
 )
 @pytest.mark.parametrize("same_key", [True, False], ids=["same key", "another key"])
 def test_case_of_letters_makes_no_other_serial_number(

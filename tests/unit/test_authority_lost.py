@@ -51,6 +51,7 @@ def of_everything(authority: Authority, by: Deadline) -> list[Callable[[], objec
     "the index (index.sqlite) is lost",
     comes="Misuse, status 2, of every command, ca show too; nothing is signed and none is made",
     then="bring back the newest copy, or trustbox ca recover",
+    case="F-01",
 )
 @pytest.mark.parametrize("left", ["nothing", "an empty file"])
 def test_lost_index_stops_everything_and_signs_nothing(
@@ -76,6 +77,7 @@ def test_lost_index_stops_everything_and_signs_nothing(
     comes="Misuse, status 2: a CRL was published, or a certificate of the CA made, that it does not"
     " know; nothing is signed",
     then="bring back the newest copy, or trustbox ca recover --from the old one",
+    case="F-02",
 )
 @pytest.mark.parametrize(
     "since",
@@ -124,6 +126,7 @@ def test_index_of_another_ca_is_not_taken_for_this_ones(
     "the CA's settings (ca.json) are lost or damaged",
     comes="Misuse, status 2; nothing is signed, no token and no CA is made",
     then="bring the file back, or trustbox ca init with the options of the first time",
+    case="F-03",
 )
 @pytest.mark.parametrize("left", [None, b"{"], ids=["lost", "damaged"])
 def test_lost_settings_stop_everything(

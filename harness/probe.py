@@ -15,14 +15,20 @@ from uuid import UUID, uuid4
 
 from harness.capability import Capability
 from harness.deadline import Deadline
-from harness.errors import BoxDied, TeeRefused, TrustBoxError, UntrustedHost
+from harness.errors import (
+    BoxDied,
+    DeadlineExpired,
+    TeeRefused,
+    TrustBoxError,
+    UntrustedHost,
+)
 from harness.helpers import Helpers
 from harness.history import History
 from harness.holding import Holding
 from harness.target import Shell, World
 from harness.tee import IMPLEMENTATION_OPTEE, Direction, Memref, TeeClient, TeeResult, connect
 from harness.tee_codes import TeeCode
-from harness.tee_supplicant import SUPPLICANTS, read_supplicants
+from harness.tee_supplicant import HINT, SUPPLICANTS, NoSupplicant, read_supplicants
 from harness.tee_trouble import of_storage, of_token, says_no
 
 ATTESTATION_PTA = UUID("39800861-182a-4720-9b67-2bcd622bc0b5")
@@ -190,6 +196,7 @@ def _probe_tee(client: TeeClient, telling: _Telling, said: str, by: Deadline) ->
 
 def _probe_loading(client: TeeClient, found: set[Capability], by: Deadline) -> None:
     """A TA that cannot exist is looked for: first in the storage, then among the TAs' files."""
+    began = by.left("the TEE")
     try:
         client.open_session(uuid4(), by=by).close()
     except TeeRefused as refused:
@@ -197,6 +204,12 @@ def _probe_loading(client: TeeClient, found: set[Capability], by: Deadline) -> N
             found.add(Capability.TA_LOAD)
         else:
             raise of_storage(refused) from refused
+    except DeadlineExpired as late:
+        raise NoSupplicant(
+            f"nothing answers the TEE's requests on the box: its tee-supplicant runs, and the TEE"
+            f" had no answer within {began:.0f} s",
+            hint=HINT,
+        ) from late
 
 
 def _probe_token(client: TeeClient, found: set[Capability], module: bool, by: Deadline) -> None:

@@ -13,6 +13,7 @@ from harness.deadline import Deadline
 from harness.errors import DeviceRefused, Misuse
 from harness.secret import Secret
 from harness.target import Target
+from harness.tee_supplicant import demand_lasting, storage_seen
 from provisioning.box_module import BoxModule, tee_module
 from provisioning.bridged_calls import BridgedCalls
 from provisioning.key_code import code_of
@@ -51,6 +52,7 @@ class KeySession:
         self._module = module or tee_module(target)
         self._bridge: TokenBridge | None = None
         self._token: Token | None = None
+        self._lasts = False
 
     def tokens(self, *, by: Deadline) -> tuple[TokenState, ...]:
         """Every slot of the TEE with its token's state. Needs no PIN."""
@@ -64,6 +66,7 @@ class KeySession:
         self, label: str, *, so_pin: Secret, user_pin: Secret, by: Deadline
     ) -> TokenState:
         """Make a blank token ours; never wipes one. See Token.initialise for what is refused."""
+        self._lasting(by)
         return self._opened().initialise(label, so_pin=so_pin, user_pin=user_pin, by=by)
 
     def login(
@@ -123,6 +126,7 @@ class KeySession:
     ) -> tuple[KeyPair, bool]:
         """This box's key for a purpose, made in the TEE if it is not there; whether it is new."""
         wanted = self.id_of(purpose, generation)
+        self._lasting(by)
         return self._opened().ensure(wanted, key_label(purpose, generation), profile, by=by)
 
     def generate_secret(
@@ -135,6 +139,7 @@ class KeySession:
     ) -> tuple[SecretKey, bool]:
         """This box's secret key for a purpose; as ``generate``."""
         wanted = self.id_of(purpose, generation)
+        self._lasting(by)
         return self._opened().ensure_secret(wanted, key_label(purpose, generation), profile, by=by)
 
     def find_secret(self, purpose: str, *, generation: int = 1, by: Deadline) -> SecretKey | None:
@@ -159,6 +164,7 @@ class KeySession:
         token = self._opened()
         if token.logged_in is None or self._module != tee_module(self._target):
             raise Misuse("importing needs a login to a token of the box's TEE")
+        self._lasting(by)
         id = self.id_of(purpose, generation)
         import_secret(
             self._target, token.logged_in, pin, value,
@@ -249,6 +255,15 @@ class KeySession:
             token.close()
         if bridge is not None:
             bridge.close()
+
+    def _lasting(self, by: Deadline) -> None:
+        """Raises IntegrityFailure, before something is made in it, for a token of the TEE whose
+        storage is gone at the next boot. Asked once."""
+        of_a_tee = Capability.TEE in self._target.capabilities
+        if self._lasts or not of_a_tee or self._module != tee_module(self._target):
+            return
+        demand_lasting(storage_seen(self._target.shell, self._target.layout, by=by).place)
+        self._lasts = True
 
     def _opened(self) -> Token:
         if self._token is None:

@@ -15,6 +15,7 @@ from harness.capability import Capability
 from harness.deadline import Deadline
 from harness.errors import IntegrityFailure
 from harness.target import Target
+from harness.tee_supplicant import NoSupplicant
 from provisioning import incidents
 from provisioning.plan import example_plan, parse_plan
 from provisioning.reprove_checks import enclave
@@ -115,6 +116,25 @@ def test_without_a_supplicant_each_command_that_needs_it_says_so_at_once(
     assert run(box.target, f"ls -A {box.target.layout.ta_directory}") == before
 
 
+def test_a_supplicant_that_hangs_is_named_and_nothing_is_taken_for_absent(
+    box: TrustBox, by: Deadline
+) -> None:
+    """Frozen as by a cgroup's freezer, it does not count as stopped."""
+    script = (
+        "mkdir /run/frozen && mount -t cgroup2 none /run/frozen && mkdir /run/frozen/one"
+        " && pidof tee-supplicant >/run/frozen/one/cgroup.procs"
+        " && echo 1 >/run/frozen/one/cgroup.freeze"
+    )
+    run(box.target, script)
+
+    found = asked_again(box.target, by=by)
+
+    needed = (Capability.TA_LOAD, Capability.PKCS11, Capability.PKCS11_REMOTE)
+    assert found.missing(needed) == []
+    with pytest.raises(NoSupplicant, match="had no answer within 10 s"):
+        found.require(*needed)
+
+
 @pytest.mark.fault(
     "TEE storage",
     "the TEE's storage lies on a tmpfs, a ramfs or a RAM disk",
@@ -129,6 +149,8 @@ def test_a_storage_in_ram_is_refused_before_anything_is_made(
     run(box.target, f"cp -a /run/kept/. {root}")
 
     said = typing("provision")
+    with pytest.raises(IntegrityFailure, match="gone at the next boot"):
+        box.keys.initialise(LABEL, so_pin=SO, user_pin=USER, by=by)
 
     assert said.status == 7
     assert f"{root}: it is on tmpfs" in said.err

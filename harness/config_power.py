@@ -158,6 +158,11 @@ def _complete(table: Table, key: str, given: Collection[Action]) -> None:
 
 def _url(table: Table, key: str) -> str:
     url = table.text(key)
-    if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
-        raise table.bad(key, "an address that begins with http:// or https://")
+    try:
+        parts = urllib.parse.urlsplit(url)
+        right = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        right = False
+    if not right:
+        raise table.bad(key, "an address that begins with http:// or https://, and a host")
     return url

@@ -100,7 +100,10 @@ class Table:
 
     def path(self, key: str) -> Path:
         """A path on this machine: ``~`` is the home, a relative one begins at the file's place."""
-        return Path(self.where).parent / Path(self.text(key)).expanduser()
+        try:
+            return Path(self.where).parent / Path(self.text(key)).expanduser()
+        except RuntimeError:
+            raise self.bad(key, "a path; nobody here has the home that it names") from None
 
     def finish(self) -> None:
         """Raises BadInput for the first key that nobody asked for."""

@@ -137,7 +137,7 @@ def parse_plan(text: bytes, *, where: str, beside: Path) -> Plan:
         key_profile=read_profile(found.get("key", {}).get("profile"), where),
         keys=keys,
         validity_days=certificate.days("validity_days"),
-        enclave=None if source == "sample" else beside / Path(source).expanduser(),
+        enclave=None if source == "sample" else enclave.file("source", beside),
         enclave_uuid=UUID(uuid) if uuid else None,
         golden=None if golden == "firmware" else bytes.fromhex(golden),
         token_ta=bytes.fromhex(token_ta) if token_ta else None,

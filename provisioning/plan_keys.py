@@ -70,7 +70,11 @@ def read_secrets(found: object, where: str, beside: Path) -> PinsFrom:
                 where=where, key="secrets.hsm", value=shown("hsm", hsm), expected=expected
             )
         return PinsFrom(hsm=hsm)
-    return PinsFrom(file=None if source == "generate" else beside / Path(source).expanduser())
+    try:
+        return PinsFrom(file=None if source == "generate" else beside / Path(source).expanduser())
+    except RuntimeError:
+        expected = "the path of a file; nobody on this machine has the home that it names"
+        raise BadInput(where=where, key="secrets.source", value=HIDDEN, expected=expected) from None
 
 
 def read_profile(found: object, where: str) -> KeyProfile:

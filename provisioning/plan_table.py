@@ -47,7 +47,11 @@ class Table:
     def file(self, key: str, beside: Path) -> Path | None:
         """A path, relative to the plan's directory; None where it is not given."""
         text = self.optional(key, r".+", "the path of a file")
-        return None if text is None else beside / Path(text).expanduser()
+        try:
+            return None if text is None else beside / Path(text).expanduser()
+        except RuntimeError:
+            expected = "the path of a file; nobody on this machine has the home that it names"
+            raise self.wrong(key, text, expected) from None
 
     def login(self, beside: Path) -> tuple[str | None, Path | None]:
         """``user`` and ``password_file``: both, or neither."""

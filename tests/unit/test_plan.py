@@ -69,6 +69,18 @@ def test_paths_are_relative_to_the_plan() -> None:
         ),
         pytest.param('= "sample"', '= "my.ta"', "enclave.uuid", id="file-without-uuid"),
         pytest.param('= "sample"', '= "my.ta"\nuuid = "x"', "enclave.uuid", id="bad-uuid"),
+        pytest.param(
+            '= "sample"',
+            '= "~no-such-user/my.ta"\nuuid = "5b9e0e40-2636-11e1-ad9e-0002a5d5c51b"',
+            "enclave.source",
+            id="no-home",
+        ),
+        pytest.param(
+            '\nsource = "generate"',
+            '\nsource = "~no-such-user/pins"',
+            "secrets.source",
+            id="no-home-of-pins",
+        ),
         pytest.param("[key]", "key = 1\n[key2]", r"\[key2\]|key", id="no-table"),
     ],
 )

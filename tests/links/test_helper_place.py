@@ -38,7 +38,7 @@ def planted(place: Path, ran: Path, owner: int = SOMEBODY) -> Path:
     """What another user of the box put in the helper's place: it runs, and is found out here."""
     place.write_text(f"#!/bin/sh\n: >{ran}\n")
     place.chmod(0o755)
-    os.chown(place, owner, owner)
+    os.chown(place, owner, -1)
     return place
 
 

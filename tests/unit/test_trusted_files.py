@@ -20,6 +20,7 @@ from provisioning.http_place import HostPlace
 from provisioning.http_tls import TlsConnector
 from provisioning.http_token_tls import TokenIdentity, TokenTlsConnector
 from provisioning.iotedge_uri import Pkcs11Uri
+from provisioning.local_http_tls import ServerFiles, ServerTls
 from provisioning.trusted_files import certificates_in, roots_in
 
 KEY = ec.generate_private_key(ec.SECP256R1())
@@ -108,6 +109,19 @@ def test_openssl_is_not_started_with_a_trust_file_that_is_not_whole(bad: Path) -
             TokenTlsConnector(place, identity, bad.read_text())
     finally:
         place.close()
+
+
+def test_a_server_of_ours_does_not_begin_with_cas_that_are_not_whole(
+    bad: Path, tmp_path: Path
+) -> None:
+    """Nobody would be let in, or whoever the rest lets in."""
+    (tmp_path / "server.pem").write_text(ONE)
+    (tmp_path / "server.key").write_text(KEY_PEM)
+    files = ServerFiles(tmp_path / "server.pem", tmp_path / "server.key")
+
+    ServerTls(files, ONE, must_show=True)
+    with pytest.raises(BadInput, match="the CAs of clients"):
+        ServerTls(files, bad.read_text(), must_show=True)
 
 
 @pytest.mark.parametrize(

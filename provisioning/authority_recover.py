@@ -90,10 +90,12 @@ def planned(
     there = [files.crl_path(role) for role in BELOW if files.crl_path(role).exists()]
     sources += [of_crl(place, ca) for place in [*there, *crls]]
     sources += [of_records(place, ca) for place in [records, *more] if place.is_dir()]
-    if not any(source.crls for source in sources):
+    known = {crl.issuer for source in sources for crl in source.crls}
+    if missing := [f"{role}.crl" for role in BELOW if role not in known]:
         raise Misuse(
-            "no CRL is left, and no copy of the index: what was revoked is not known",
-            hint="Fetch the CRLs from where they are handed out, and give them with --crl.",
+            f"{' and '.join(missing)} cannot be found, nor a copy of the index: what was revoked is"
+            " not known",
+            hint="Fetch it from where it is handed out, and give it with --crl.",
         )
     kept: dict[tuple[str, int], KeptCrl] = {}
     for crl in (crl for source in sources for crl in source.crls):

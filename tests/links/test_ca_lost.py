@@ -11,6 +11,7 @@ import pytest
 
 from harness.deadline import Deadline
 from harness.errors import Misuse
+from provisioning.authority_entry import NewRow
 from provisioning.authority_open import StationCa
 from provisioning.authority_publish import crl_number
 from tests.links.ca_hsm import Factory
@@ -184,3 +185,39 @@ def test_certificate_that_was_found_later_is_added_to_a_whole_index(set_up: Fact
     assert unknown.returncode == 6
     assert added.returncode == 0, added.stderr
     assert set_up.ca("revoke", number).returncode == 0
+
+
+@pytest.mark.fault(
+    "Token",
+    "the station's SoftHSM2 token of the CA is lost (hsm/, hsm-root/)",
+    comes="Misuse, status 2; no token, no PIN and no key is made in its place",
+    then="bring the directory back from the backup",
+)
+@pytest.mark.parametrize(
+    ("token", "command"), [("hsm", "issue"), ("hsm-root", "renew --root-crl")], ids=["line", "root"]
+)
+def test_lost_softhsm_token_is_not_made_anew(
+    factory: Factory, tmp_path: Path, token: str, command: str
+) -> None:
+    factory.state = tmp_path / "station"
+    assert factory.ca("init").returncode == 0
+    shutil.rmtree(factory.state / token)
+
+    done = asked(factory, "issue") if command == "issue" else factory.ca(*command.split())
+
+    assert done.returncode == 2
+    assert "is not there" in done.stderr
+    assert "backup" in done.stderr
+    assert not (factory.state / token).exists()
+
+
+def test_unfinished_certificates_of_a_box_are_revoked_with_the_others(set_up: Factory) -> None:
+    set_up.ca("issue", str(set_up.request("TB-1")), "--serial", "TB-1")
+    StationCa(set_up.state).files.index.begin(NewRow(4711, "device", "TB-1", "ab"))
+
+    done = set_up.ca("revoke", "--device", "TB-1", "--json")
+
+    assert {c["status"] for c in json.loads(done.stdout)["revoked"]} == {"revoked"}
+    crl = StationCa(set_up.state).files.crl("issuing")
+    assert crl is not None
+    assert (len(crl), crl.get_revoked_certificate_by_serial_number(4711) is None) == (2, False)

@@ -181,16 +181,24 @@ def test_whole_index_is_not_recovered(authority: Authority, records: Path, by: D
     assert authority.index.path.read_bytes() == before
 
 
-def test_without_any_crl_nobody_knows_what_was_revoked_and_none_is_made(
-    authority: Authority, records: Path, by: Deadline
+@pytest.mark.parametrize("gone", [("root",), ("issuing",), ("root", "issuing")], ids="+".join)
+def test_without_a_crl_nobody_knows_what_was_revoked_and_no_index_is_made(
+    authority: Authority, records: Path, tmp_path: Path, by: Deadline, gone: tuple[str, ...]
 ) -> None:
-    for name in ("index.sqlite", "root.crl", "issuing.crl"):
-        (authority.state / name).unlink()
+    """Its numbers would begin again, too. A copy from where it is handed out will do."""
+    authority.revoke(certified(authority, a_key()).serial_number, "keyCompromise", by=by)
+    for role in gone:
+        authority.files.crl_path(role).rename(tmp_path / f"{role}.crl")
+    authority.index.path.unlink()
 
-    with pytest.raises(Misuse, match="what was revoked is not known"):
+    with pytest.raises(Misuse, match=f"{gone[0]}.crl.* what was revoked is not known"):
         recovered(authority, records, by)
-
     assert not authority.index.exists()
+
+    fetched = [tmp_path / f"{role}.crl" for role in gone]
+    found = planned(authority.files, records, crls=fetched)
+    assert sum(entry.revoked is not None for entry in found.entries) == 1
+    assert min(found.next_crl.values()) > 1
 
 
 def test_backup_of_another_ca_is_refused(

@@ -20,7 +20,7 @@ from provisioning.enrolling_est import (
     renewed,
 )
 from provisioning.giving_up import note_issued, was_read_back
-from provisioning.idevid import NO_END, hardware_serial
+from provisioning.idevid import NO_END, hardware_serial, period
 from provisioning.issued import keep_issued, last_issued, numbers_issued
 from provisioning.private_files import read_bounded, write_durably
 from provisioning.record import intended, observed
@@ -96,16 +96,13 @@ class CertificateStep:
         """A certificate that serves is kept, however long it was to be good: a renewal is asked
         for.
         """
-        wanted, serial = work.plan.validity_days, work.box.target.serial
-        endless = leaf.not_valid_after_utc == NO_END
-        has = (leaf.not_valid_after_utc - leaf.not_valid_before_utc).total_seconds() / 86400
-        same = endless if wanted is None else not endless and abs(has - wanted) < 1
-        if not is_ours(work.plan) or same:
+        wanted, has = work.plan.validity_days, period(leaf)
+        if not is_ours(work.plan) or has == wanted:
             return
         work.differs.append(
             f"the plan's validity_days is {wanted or 'unlimited'}, and the certificate"
-            f" {leaf.serial_number:x} has {'no end' if endless else f'{has:.0f} days'}: it is left"
-            f" as it is. For another: trustbox ca renew --device {serial}"
+            f" {leaf.serial_number:x} has {'no end' if has is None else f'{has} days'}: it is left"
+            f" as it is. For another: trustbox ca renew --device {work.box.target.serial}"
             f" --days {wanted or 'unlimited'} --now, and trustbox keys install"
         )
 

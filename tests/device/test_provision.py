@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,17 +17,23 @@ from harness.errors import (
     LinkError,
     Misuse,
     RigError,
+    TeeRefused,
     TokenRefused,
 )
+from provisioning.enclave_make import resigned_ta
 from provisioning.plan import Plan, example_plan, parse_plan
 from provisioning.run import Outcome, Provisioned, Watcher, provision
+from provisioning.sample_enclave import SAMPLE
 from provisioning.station import Station
 from provisioning.steps import EffectStep, LookStep
 from provisioning.steps_box import ReachStep
 from provisioning.steps_identity import CertificateStep, InstallStep
 from provisioning.steps_key import KeyStep, TokenStep
+from provisioning.steps_tee import EnclaveStep
 from provisioning.trustbox import TrustBox
+from tests.device.enclaves import Stranger
 from tests.device.run_needs import A_RUN_NEEDS
+from tests.device.sample import build_sample
 from tests.fault_rows import cut_at
 
 pytestmark = [
@@ -150,6 +157,26 @@ def test_no_space_on_the_box_is_said_and_a_second_run_completes(
 
     assert outcomes(again)["key"] is Outcome.ALREADY
     assert outcomes(again)["install"] is Outcome.DONE
+
+
+@pytest.mark.fault(
+    "Run",
+    "the TEE refuses the plan's enclave",
+    comes="TeeRefused, 6; the enclave that was there before is there again",
+    then="sign it with the key that the box's firmware trusts: trustbox ta verify",
+)
+def test_an_enclave_that_the_tee_refuses_leaves_the_one_that_was_there(
+    box: TrustBox, station: Station, tmp_path: Path, by: Deadline
+) -> None:
+    good, place = build_sample(box.target), tmp_path / "stranger.ta"
+    box.enclave.install(SAMPLE, good, by=by)
+    place.write_bytes(resigned_ta(good, signer=Stranger(), by=by))
+    wanted = replace(plan(), enclave=place, enclave_uuid=SAMPLE)
+
+    with pytest.raises(TeeRefused):
+        provision(box.target, wanted, station, steps=lambda: (ReachStep(), EnclaveStep()))
+
+    assert box.target.shell.read(box.enclave.path(SAMPLE), by=by) == good
 
 
 @pytest.mark.needs(Capability.POWER)

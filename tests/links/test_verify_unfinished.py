@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,7 +17,7 @@ import pytest
 from cryptography import x509
 
 from harness.deadline import Deadline
-from harness.errors import LinkLost, Misuse
+from harness.errors import IntegrityFailure, LinkLost, Misuse, TrustBoxError
 from provisioning.certificates import pem
 from provisioning.identity import IdentitySession
 from provisioning.key_rotation import rotate
@@ -58,8 +59,11 @@ class Cut:
 
     name, doing, seconds = "register", "registering", 10.0
 
+    def __init__(self, problem: TrustBoxError | None = None) -> None:
+        self._problem = problem or LinkLost("the box went away")
+
     def look(self, work: Work, by: Deadline) -> str:
-        raise LinkLost("the box went away")
+        raise self._problem
 
 
 class HalfInstalled(InstallStep):
@@ -100,6 +104,29 @@ def test_a_cut_run_makes_verify_cry_no_tampering_and_the_next_run_heals_it(
     assert "did not come to its end" in failed(behind)["run"].said
     assert (healed.exit_status, failed(healed)) == (0, {})
     assert not (station.records(SERIAL) / FILE).exists()
+
+
+def test_a_run_that_the_box_failed_is_an_integrity_failure_of_verify_too(
+    box: HostBox, station: Station
+) -> None:
+    with pytest.raises(IntegrityFailure):
+        run(box, box.plan(RENEWING), station, Cut(IntegrityFailure("not what it must be")))
+
+    proof = proved(box, station)
+
+    assert proof.exit_status == 7
+    assert failed(proof)["run"].verdict is Verdict.FAILED
+    assert "is to be revoked" in failed(proof)["path"].said
+
+
+def test_a_crl_whose_time_ran_out_is_named(box: HostBox, station: Station, by: Deadline) -> None:
+    with station.authority(by=by) as ca:
+        replace(ca, settings=replace(ca.settings, crl_days=0)).publish(now=True, by=by)
+
+    [said] = [f.said for f in proved(box, station).findings if f.name == "station"]
+
+    assert "its CRL's time ran out" in said
+    assert "trustbox ca renew --crl" in said
 
 
 def test_a_box_that_is_neither_as_recorded_nor_as_the_cut_run_left_it_is_not_proved(

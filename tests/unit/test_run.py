@@ -14,7 +14,7 @@ from harness.deadline import Deadline
 from harness.errors import BoxDied, Misuse, TrustBoxError
 from harness.target import Console, Target, World
 from provisioning.plan import example_plan, parse_plan
-from provisioning.run import Outcome, Provisioned, provision
+from provisioning.run import Outcome, Provisioned, StepReport, Watcher, provision
 from provisioning.station import Station, alone_with
 from provisioning.steps import EffectStep, LookStep
 from provisioning.work import Work
@@ -63,7 +63,9 @@ def station(tmp_path: Path) -> Station:
     return Station(tmp_path)
 
 
-def run(station: Station, *steps: EffectStep | LookStep) -> Provisioned:
+def run(
+    station: Station, *steps: EffectStep | LookStep, watcher: Watcher | None = None
+) -> Provisioned:
     consoles: Mapping[World, Console] = {}
     target = Target(
         name="box",
@@ -75,7 +77,7 @@ def run(station: Station, *steps: EffectStep | LookStep) -> Provisioned:
         rig=NoBox(),
     )
     plan = parse_plan(example_plan().encode(), where="first.toml", beside=Path())
-    return provision(target, plan, station, steps=lambda: steps)
+    return provision(target, plan, station, steps=lambda: steps, watcher=watcher)
 
 
 def journal(station: Station) -> list[tuple[str, str]]:
@@ -125,6 +127,25 @@ def test_failed_step_is_journalled_with_its_reason(station: Station) -> None:
         run(station, Effect({}, dies="before"))
 
     assert journal(station) == [("effect", "intent"), ("effect", "failed")]
+
+
+def test_ctrl_c_is_told_in_words_on_screen_and_in_the_journal(station: Station) -> None:
+    class Stopped(Look):
+        def look(self, work: Work, by: Deadline) -> str:
+            raise KeyboardInterrupt
+
+    class Screen(Watcher):
+        said = ""
+
+        def ended(self, report: StepReport) -> None:
+            self.said = report.said
+
+    screen = Screen()
+    with pytest.raises(KeyboardInterrupt):
+        run(station, Stopped(), watcher=screen)
+
+    assert screen.said == "stopped by Ctrl-C; running it again goes on from here"
+    assert screen.said in (station.records("TB-1") / "journal.jsonl").read_text()
 
 
 def test_steps_after_a_failed_one_are_not_run(station: Station) -> None:

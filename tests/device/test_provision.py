@@ -118,7 +118,8 @@ def test_token_of_another_station_is_left_alone(box: TrustBox, tmp_path: Path) -
 @pytest.mark.fault(
     "Run",
     "the TEE does not measure what it must",
-    comes="IntegrityFailure, 7; no token, no key, no certificate, no CA and no record is made",
+    comes="IntegrityFailure, status 7; no token, no key, no certificate, no CA and no record is"
+    " made",
     then="look at the box: trustbox attest; or correct integrity.golden in the plan",
 )
 def test_tee_that_fails_the_attestation_gets_no_token_no_key_and_no_certificate(

@@ -76,9 +76,11 @@ def run(target: Target, script: str) -> str:
 @pytest.mark.fault(
     "TEE storage",
     "a file of the TEE's storage is damaged, or another box's storage lies in its place",
-    comes="StorageDamaged (7) with the TEE's own code (0xf0100001 or 0xffff000f) in provision, ta"
-    " install and keys list; attest refuses (7); info still shows the box. Nothing is made",
-    then="Keep a copy of the storage directory, then find out who wrote there.",
+    comes="StorageDamaged, status 7, with the TEE's own code (0xf0100001 or 0xffff000f) in"
+    " provision, ta install and keys list; attest refuses, status 7; info still shows the box."
+    " Nothing is made",
+    then="keep a copy of the storage directory, then find out who wrote there",
+    case="F-22",
 )
 def test_damaged_storage_ends_each_command_that_needs_it_with_the_tees_own_code(
     box: TrustBox, typing: Typing, station: Station, by: Deadline
@@ -138,8 +140,9 @@ def test_a_supplicant_that_hangs_is_named_and_nothing_is_taken_for_absent(
 @pytest.mark.fault(
     "TEE storage",
     "the TEE's storage lies on a tmpfs, a ramfs or a RAM disk",
-    comes="IntegrityFailure (7) in the first step of a run, before a token or a key is made",
-    then="Mount a disk there, or start tee-supplicant with another --fs-parent-path.",
+    comes="IntegrityFailure, status 7, in the first step of a run, before a token or a key is made",
+    then="mount a disk there, or start tee-supplicant with another --fs-parent-path",
+    case="F-23",
 )
 def test_a_storage_in_ram_is_refused_before_anything_is_made(
     box: TrustBox, typing: Typing, station: Station, by: Deadline
@@ -163,7 +166,8 @@ def test_a_storage_in_ram_is_refused_before_anything_is_made(
     "TEE storage",
     "an older storage, or a new one, stands in the place of what the record was made with",
     comes="verify: its check storage FAILED, status 7, with both counters",
-    then="Stop and look who wrote to its disk.",
+    then="stop and look who wrote to its disk",
+    case="F-21",
 )
 def test_a_storage_without_what_the_record_sealed_in_it_is_refused(
     box: TrustBox, station: Station, by: Deadline
@@ -187,9 +191,10 @@ def test_a_storage_without_what_the_record_sealed_in_it_is_refused(
     "TEE storage",
     "the file of the token's database is noise after a power cut, and OP-TEE takes it away when it"
     " first meets it",
-    comes="the first command: StorageDamaged (7), which the station keeps; every later one, which"
-    " sees a blank token: IntegrityFailure (7) in provision, with what was seen first",
-    then="Find out why, revoke what was certified for the box, then move the station's file away.",
+    comes="the first command: StorageDamaged, status 7, which the station keeps; every later one,"
+    " which sees a blank token: IntegrityFailure, status 7, in provision, with what was seen first",
+    then="find out why, revoke what was certified for the box, then move the station's file away",
+    case="F-21",
 )
 def test_a_damaged_token_database_is_remembered_when_the_box_has_forgotten_it(
     box: TrustBox, typing: Typing, station: Station, by: Deadline

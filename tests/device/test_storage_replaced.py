@@ -40,8 +40,9 @@ def steps() -> tuple[EffectStep | LookStep, ...]:
 @pytest.mark.fault(
     "TEE storage",
     "a certified box has lost its TEE's storage: another disk, or wiped",
-    comes="IntegrityFailure (7) in the step earlier, before anything is made",
-    then="Bring back its disk; or say with --replace NUMBER which certificate its key replaces.",
+    comes="IntegrityFailure, status 7, in the step earlier, before anything is made",
+    then="bring back its disk; or say with --replace NUMBER which certificate its key replaces",
+    case="F-21",
 )
 def test_a_certified_box_without_its_storage_gets_no_other_key_but_by_an_explicit_word(
     box: TrustBox, tmp_path: Path

@@ -16,9 +16,9 @@ pytestmark = pytest.mark.needs(Capability.PKCS11, Capability.PKCS11_REMOTE)
 @pytest.mark.fault(
     "Token",
     "the token has no memory left for one more object",
-    comes="TokenRefused CKR_DEVICE_MEMORY (6), which names CFG_PKCS11_TA_HEAP_SIZE and how many"
-    " objects are there, for keys and for data alike",
-    then="Erase what is not needed, or have a firmware built with a larger heap.",
+    comes="TokenRefused CKR_DEVICE_MEMORY, status 6, which names CFG_PKCS11_TA_HEAP_SIZE and how"
+    " many objects are there, for keys and for data alike",
+    then="erase what is not needed, or have a firmware built with a larger heap",
 )
 def test_a_full_token_names_the_heap_and_how_many_objects_are_there(
     open_box: TrustBox, by: Deadline

@@ -71,8 +71,9 @@ def test_a_bench_whose_entry_is_true_passes(bench_box: BenchBox, pdu: PowerServe
 @pytest.mark.fault(
     "TEE storage",
     "the TEE's storage lies in RAM, seen by targets check",
-    comes="its line storage lasts fails (7), with the place and its file system",
-    then="Mount a disk there, or start tee-supplicant with another --fs-parent-path.",
+    comes="its line storage lasts fails, status 7, with the place and its file system",
+    then="mount a disk there, or start tee-supplicant with another --fs-parent-path",
+    case="F-23",
 )
 def test_a_storage_in_ram_is_a_line_of_the_report(bench_box: BenchBox, tmp_path: Path) -> None:
     with running(tmp_path, "-f", "/dev/shm"):

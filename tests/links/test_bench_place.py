@@ -53,7 +53,7 @@ def test_a_station_s_shared_lab_is_used_where_there_is_one(places: Path) -> None
 @pytest.mark.fault(
     "Files",
     "a lab directory that any user of the station may write to",
-    comes="RigError (8), naming the directory and its mode; no bench is opened",
+    comes="RigError, status 8, naming the directory and its mode; no bench is opened",
     then="chmod 700, or give it to a group and chmod 2770 (docs/benches.md)",
 )
 @pytest.mark.parametrize("mode", [0o777, 0o707, 0o2777])
@@ -80,7 +80,7 @@ def test_a_lab_of_ours_is_used_whoever_may_read_it(places: Path, mode: int) -> N
 @pytest.mark.fault(
     "Files",
     "quarantine marks in /var/tmp/trustbox-lab, where an earlier version kept them",
-    comes="RigError (8), naming them; no bench is opened without a named lab directory",
+    comes="RigError, status 8, naming them; no bench is opened without a named lab directory",
     then="move the marks that hold into the new directory and remove the old one",
 )
 def test_marks_in_the_old_place_stop_everybody_until_they_are_moved(places: Path) -> None:

@@ -24,8 +24,8 @@ ID = b"\x07rsa"
 @pytest.mark.fault(
     "DPS",
     "the device key is RSA, and its token signs no RSA-PSS, which TLS 1.3 asks of it",
-    comes="MissingCapability (3), which says so, and all that OpenSSL said",
-    then="Take an EC key.",
+    comes="MissingCapability, status 3, which says so, and all that OpenSSL said",
+    then="take an EC key",
 )
 def test_a_token_without_rsa_pss_is_named_and_not_the_network(tmp_path: Path, pki: Pki) -> None:
     by = Deadline.after(60)

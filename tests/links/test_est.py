@@ -129,7 +129,7 @@ def test_reenrollment_renews_with_the_present_certificate(server: EstServer, by:
     "EST",
     "re-enrollment for another subject",
     comes="Misuse, status 2; nobody was asked",
-    then="keep the names, or enroll anew",
+    then="keep the names, or enroll again",
 )
 def test_reenrollment_for_another_name_is_never_sent(server: EstServer, by: Deadline) -> None:
     """libest would allow it (RFC 7030 4.2.2 does not)."""

@@ -219,7 +219,7 @@ def damaged(place: Path, name: str, damage: str) -> tuple[TlsFiles, dict[str, by
 @pytest.mark.fault(
     "Services",
     "the station's clock was years ahead once, and then right again",
-    comes="the services' TLS certificates of the future are made anew, under the same root's key",
+    comes="the services' TLS certificates of the future are made again, under the same root's key",
     then="nothing: who stored root.pem before goes on",
 )
 @pytest.mark.parametrize("days", [-400, 800, 5000])

@@ -74,7 +74,7 @@ def file(tmp_path: Path) -> Path:
     "Token",
     "the power went between the SO PIN and the user PIN of a new token",
     comes="keys list (0) shows the slots and flags, and that there is no user PIN yet",
-    then="Run trustbox provision again.",
+    then="run trustbox provision again",
 )
 def test_a_token_without_a_user_pin_is_listed_and_what_to_do_is_said(
     box: HostBox, trustbox_keys: Typed, by: Deadline

@@ -121,7 +121,7 @@ with on_record(station, {SERIAL!r}, {step!r}, {doing!r}, gone=gone, by=Deadline.
 @pytest.mark.fault(
     "Token",
     "a token is wiped, or a key erased or retired, while its certificate is still good",
-    comes="exit status 0; the box's journal has intent and end, the certificate is on the CA's list"
+    comes="status 0; the box's journal has intent and end, the certificate is on the CA's list"
     " of those to revoke, and of another CA's certificate its issuer is named",
     then="trustbox ca show lists what is to be revoked; revoke it",
 )

@@ -69,7 +69,7 @@ def attributes(token: Token, key: KeyPair | SecretKey, by: Deadline) -> dict[str
 @pytest.mark.fault(
     "Token",
     "a token that lets CKA_EXTRACTABLE of its keys be set",
-    comes="the verdict extractable (exit status 7), found on a session key that is made like the"
+    comes="the verdict extractable (status 7), found on a session key that is made like the"
     " one that is looked at; the token's own key is as it was",
     then="do not rely on the token: another module, or another firmware",
 )

@@ -86,7 +86,8 @@ def state_of(token: DeviceToken, by: Deadline) -> TokenState:
 @pytest.mark.fault(
     "Token",
     "the file with a token's PIN is wrong, in est or dps register, run again and again",
-    comes="TokenRefused (6), CKR_PIN_INCORRECT, one counted try a run; after five none is made",
+    comes="TokenRefused, status 6, CKR_PIN_INCORRECT, one counted try a run; after five none is"
+    " made",
     then="find the right PIN, then trustbox keys pin forget-failures --hsm URI",
 )
 def test_a_wrong_pin_is_one_counted_try_a_run_and_after_five_none_is_made(

@@ -52,8 +52,9 @@ def box(blank: HostBox, station: Station) -> HostBox:
 @pytest.mark.fault(
     "Token",
     "the token of a box that was certified is blank: wiped, another disk, storage in RAM",
-    comes="IntegrityFailure, 7, before anything is made; the record is as it was",
+    comes="IntegrityFailure, status 7, before anything is made; the record is as it was",
     then="bring its disk back; or trustbox provision --replace CERTIFICATE-NUMBER",
+    case="F-21",
 )
 @pytest.mark.parametrize("told_by", ["the CA's index", "the record"])
 def test_a_certified_box_whose_token_is_blank_gets_nothing_in_silence(
@@ -107,7 +108,7 @@ def test_the_word_that_names_the_certificate_lets_the_box_have_another_key(
 @pytest.mark.fault(
     "Token",
     "the token of a box that was certified holds another key",
-    comes="IntegrityFailure, 7, before a certificate is asked for; the record is as it was",
+    comes="IntegrityFailure, status 7, before a certificate is asked for; the record is as it was",
     then="look whose token it is: trustbox keys list; or trustbox provision --replace"
     " CERTIFICATE-NUMBER",
 )
@@ -132,7 +133,7 @@ def test_a_certified_box_whose_token_holds_another_key_gets_no_second_certificat
 @pytest.mark.fault(
     "Run",
     "a typing error in the plan's token label or key purpose, on a box that was certified",
-    comes="Misuse, 2, with the name before and now; no second token, key or certificate",
+    comes="Misuse, status 2, with the name before and now; no second token, key or certificate",
     then="correct the plan; or, if it is meant, trustbox provision --replace CERTIFICATE-NUMBER",
 )
 @pytest.mark.parametrize(

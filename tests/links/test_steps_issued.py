@@ -170,7 +170,7 @@ def test_a_ca_that_was_made_by_itself_is_told(blank: HostBox, station: Station) 
 @pytest.mark.fault(
     "CA",
     "provision on hardware, and the station has no CA (or --state is mistyped)",
-    comes="Misuse, 2, before anything is made on the box or the station",
+    comes="Misuse, status 2, before anything is made on the box or the station",
     then="correct --state; or trustbox ca init",
 )
 @pytest.mark.parametrize("level", [EvidenceLevel.HARDWARE, EvidenceLevel.HARDWARE_FUSED])
@@ -188,7 +188,7 @@ def test_no_ca_is_made_by_itself_for_hardware(
 @pytest.mark.fault(
     "CA",
     "an emulated box that another CA certified, and a station without one",
-    comes="Misuse, 2; no CA is made",
+    comes="Misuse, status 2; no CA is made",
     then="correct --state; or trustbox ca init",
 )
 def test_no_ca_is_made_by_itself_for_a_box_that_another_ca_certified(

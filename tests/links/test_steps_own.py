@@ -51,7 +51,7 @@ def looked(
 @pytest.mark.fault(
     "Box",
     "no boot was heard on its UART and its fuses cannot be read",
-    comes="IntegrityFailure, 7, before anything is made on it; an emulator's is recorded as"
+    comes="IntegrityFailure, status 7, before anything is made on it; an emulator's is recorded as"
     " unknown",
     then='switch it off and run again, so that its boot is heard; or unknown = "accept"',
 )

@@ -50,7 +50,7 @@ def test_pending_pin_change_stops_a_run_before_any_login(sshd: LocalSshd, tmp_pa
 @pytest.mark.fault(
     "Secrets",
     "the plan names the PIN file that a station keeps for another box",
-    comes="BadInput, 2, with the file's name; no try of the token's is used",
+    comes="BadInput, status 2, with the file's name; no try of the token's is used",
     then="name this box's file in [secrets]",
 )
 def test_pin_file_that_is_named_for_another_box_is_never_tried(

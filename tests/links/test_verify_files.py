@@ -70,8 +70,8 @@ def edited(**changes: object) -> Callable[[Path, Pki], None]:
     "Record",
     "chain.pem or root.pem beside the record is another CA's, or the record's words about the"
     " certificate were edited",
-    comes="verify ends with 7 and names the file, or the word",
-    then="run provision again: it writes them anew from what the box shows",
+    comes="verify ends with status 7 and names the file, or the word",
+    then="run provision again: it writes them again from what the box shows",
 )
 @pytest.mark.parametrize(
     ("spoil", "check", "said"),

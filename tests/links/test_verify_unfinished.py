@@ -86,7 +86,7 @@ CUTS: dict[str, tuple[tuple[LookStep, ...], InstallStep | None]] = {
 @pytest.mark.fault(
     "Record",
     "a run was cut after a renewed certificate was on the box, before the record was written",
-    comes="verify ends with 2 and says which run did not come to its end; never 7",
+    comes="verify ends with status 2 and says which run did not come to its end; never 7",
     then="run provision again: it goes on from what the box shows",
 )
 @pytest.mark.parametrize(("last", "of"), CUTS.values(), ids=CUTS.keys())
@@ -157,7 +157,7 @@ def test_a_run_that_was_stopped_before_it_changed_anything_leaves_a_box_that_is_
 @pytest.mark.fault(
     "Record",
     "a key was rotated, and no run has written the record since",
-    comes="verify ends with 2 and says so; never 7",
+    comes="verify ends with status 2 and says so; never 7",
     then="run provision again, then trustbox keys retire",
 )
 def test_a_rotated_key_makes_verify_cry_no_tampering_and_the_next_run_heals_it(
@@ -220,7 +220,7 @@ class Noise:
 @pytest.mark.fault(
     "Record",
     "the box relays garbage to a check of verify",
-    comes="that check is not made (4), the later ones are",
+    comes="that check is not made, status 4, the later ones are",
     then="look at the box: what it shows is nothing that a good one would",
 )
 @pytest.mark.parametrize("problem", Noise.raised, ids=lambda p: type(p).__name__)

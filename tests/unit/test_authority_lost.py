@@ -149,6 +149,7 @@ def test_lost_settings_stop_everything(
     "the token lost the CA's key and a certificate file is gone as well",
     comes="IntegrityFailure, status 7; no key is made in the place of the old one",
     then="bring back the token, or its backup",
+    case="F-05",
 )
 @pytest.mark.parametrize("role", ["root", "issuing"])
 def test_key_with_which_something_was_signed_is_never_made_anew(

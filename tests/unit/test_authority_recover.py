@@ -66,6 +66,7 @@ def recorded(records: Path, found: x509.Certificate, *, installed: bool = True) 
     comes="trustbox ca recover makes one of the published CRLs and the certificates in the records,"
     " and says what it cannot know",
     then="publish a CRL (ca renew --crl --now): its number is above every published one",
+    case="F-01",
 )
 def test_index_is_made_of_the_published_crls_and_the_records(
     authority: Authority, records: Path, by: Deadline

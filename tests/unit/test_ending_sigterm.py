@@ -29,7 +29,7 @@ def stopped_by(number: int, left: list[str]) -> Callable[[], int]:
     "Run",
     "a command is ended by SIGTERM, by a script's time limit for one",
     comes="as with Ctrl-C what is half made on the box is taken away; status 143",
-    then="Run the same again.",
+    then="run the same again",
 )
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_what_is_half_made_is_taken_away_and_the_status_says_the_signal(

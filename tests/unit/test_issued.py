@@ -41,7 +41,7 @@ def work(tmp_path: Path) -> Work:
 @pytest.mark.fault(
     "Record",
     "a record was brought back from a backup, and the times of its files were not",
-    comes="nothing: which certificate came last is told by the files themselves",
+    comes="nothing: which certificate came last stands in the files themselves",
     then="nothing",
 )
 def test_which_came_last_is_known_after_a_backup_was_brought_back(

@@ -56,7 +56,7 @@ def test_a_line_that_the_disk_took_only_in_part_is_not_durable(place: Path) -> N
 @pytest.mark.fault(
     "Station's disk",
     "full when a run or a command writes down what it is about to do",
-    comes="DiskFailed, exit status 8; nothing was done to the box",
+    comes="DiskFailed, status 8; nothing was done to the box",
     then="make room, then run the same again",
     case="F-11",
 )

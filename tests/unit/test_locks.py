@@ -49,7 +49,7 @@ def test_what_fails_inside_comes_out_as_it_is_and_lets_the_lock_go(tmp_path: Pat
 @pytest.mark.fault(
     "Station's disk",
     "the records' directory is on a disk that became read-only",
-    comes="DiskFailed, exit status 8, with the lock's file and its disk; nothing was done",
+    comes="DiskFailed, status 8, with the lock's file and its disk; nothing was done",
     then="look at dmesg; run the same again when it can be written",
 )
 def test_a_record_on_a_read_only_disk_is_a_sentence(tmp_path: Path) -> None:

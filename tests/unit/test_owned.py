@@ -46,8 +46,8 @@ def test_a_file_is_believed_by_owner_and_mode(
 @pytest.mark.fault(
     "Files",
     "a PKCS#11 module that other users may write to",
-    comes="Misuse (2), naming it and why; it is not loaded and gets no PIN",
-    then="see who changed it, install it anew, chmod go-w",
+    comes="Misuse, status 2, naming it and why; it is not loaded and gets no PIN",
+    then="see who changed it, install it again, chmod go-w",
 )
 def test_a_module_that_others_may_write_to_gets_no_pin(tmp_path: Path) -> None:
     with pytest.raises(Misuse, match=r"the PKCS#11 module .*m\.so is not loaded: everybody may"):

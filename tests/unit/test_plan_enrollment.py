@@ -163,8 +163,8 @@ def test_what_is_wrong_is_named(tables: str, key: str) -> None:
 @pytest.mark.fault(
     "Run",
     "the plan's [iotedge] server is this station, by localhost or by an address of its own",
-    comes="BadInput (2) of plan check and provision, before a box is opened",
-    then="Name a server that the box reaches in the field.",
+    comes="BadInput, status 2, of plan check and provision, before a box is opened",
+    then="name a server that the box reaches in the field",
 )
 @pytest.mark.parametrize(
     "host",

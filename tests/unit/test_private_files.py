@@ -58,7 +58,7 @@ def test_new_directories_are_on_the_disk_in_their_parents(tmp_path: Path) -> Non
 @pytest.mark.fault(
     "Files",
     "a directory of the station that others may write",
-    comes="Misuse, exit status 2; nothing was read from it and nothing written",
+    comes="Misuse, status 2; nothing was read from it and nothing written",
     then="look whether something in it was exchanged, then chmod go-w",
 )
 @pytest.mark.parametrize("others", [0o770, 0o707, 0o1777])
@@ -84,7 +84,7 @@ def test_a_directory_of_the_version_before_is_taken(tmp_path: Path) -> None:
 @pytest.mark.fault(
     "Files",
     "a directory or a secret's file of the station belongs to somebody else",
-    comes="Misuse, exit status 2, with the owner's name",
+    comes="Misuse, status 2, with the owner's name",
     then="name one of your own, or chown it",
 )
 def test_what_belongs_to_somebody_else_is_refused(tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_a_place_that_cannot_be_written_is_the_callers_to_change(
 @pytest.mark.fault(
     "Station's disk",
     "full while a file of the station is replaced (record, PINs, count of wrong PINs, ...)",
-    comes="DiskFailed, exit status 8, with the file and its disk; the file is as it was before",
+    comes="DiskFailed, status 8, with the file and its disk; the file is as it was before",
     then="make room, then run the same again",
 )
 def test_a_disk_that_fills_leaves_the_file_as_it_was(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_a_disk_that_fills_leaves_the_file_as_it_was(tmp_path: Path) -> None:
 @pytest.mark.fault(
     "Station's disk",
     "read-only, as a disk becomes after an I/O error",
-    comes="DiskFailed, exit status 8, with the file and its disk",
+    comes="DiskFailed, status 8, with the file and its disk",
     then="look at dmesg; run the same again when it can be written",
 )
 def test_a_read_only_disk_is_named(tmp_path: Path) -> None:

@@ -128,7 +128,7 @@ def may_show(place: tuple[str, ...], value: object) -> bool:
 @pytest.mark.fault(
     "Secrets",
     "a PIN or password typed into a plan, a targets file, ca.json or a policy",
-    comes="BadInput (2), naming file, table and key; the value is shown as (hidden)",
+    comes="BadInput, status 2, naming file, table and key; the value is shown as (hidden)",
     then="move it into a file of mode 0600 that the plan names; change it if the file was shared",
 )
 def test_a_plan_s_reader_shows_no_secret_at_any_key_or_slip() -> None:

@@ -65,7 +65,7 @@ def test_a_targets_entry_with_such_a_number_is_refused_with_its_key(kind: str) -
 @pytest.mark.fault(
     "Files",
     "an option's value is empty: a variable of the shell that is not set",
-    comes="Misuse, 2, with the option's name; no box is opened, no directory chosen",
+    comes="Misuse, status 2, with the option's name; no box is opened, no directory chosen",
     then="set the variable, or leave the option out",
 )
 @pytest.mark.parametrize(

@@ -78,9 +78,9 @@ def test_a_storage_that_nobody_names_is_unknown(tmp_path: Path) -> None:
 @pytest.mark.fault(
     "TEE storage",
     "tee-supplicant does not run, or is stopped",
-    comes="NoSupplicant (6), at once: nothing answers the TEE's requests on the box; never that the"
-    " box lacks something",
-    then="Start it on the box (systemctl start tee-supplicant) and run the same again.",
+    comes="NoSupplicant, status 6, at once: nothing answers the TEE's requests on the box; never"
+    " that the box lacks something",
+    then="start it on the box (systemctl start tee-supplicant) and run the same again",
 )
 def test_nobody_who_answers_is_named(found: tuple[str, ...], told: str) -> None:
     trouble = Supplicants(found, device=True).trouble()

@@ -70,7 +70,7 @@ def bad(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 @pytest.mark.fault(
     "Files",
     "the file that says whom to trust (a plan's trusted or ca, --trusted) is empty or was cut",
-    comes="BadInput (2), naming the file, before anybody is connected to; nobody is trusted",
+    comes="BadInput, status 2, naming the file, before anybody is connected to; nobody is trusted",
     then="put the server's root certificates there again, PEM",
 )
 def test_a_file_that_is_not_whole_is_refused_with_its_name(bad: Path) -> None:

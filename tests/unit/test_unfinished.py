@@ -186,7 +186,7 @@ def test_a_first_run_that_was_cut_is_told_where_there_is_no_record(tmp_path: Pat
 @pytest.mark.fault(
     "Record",
     "record.json is a directory, or cannot be read",
-    comes="Misuse, 2; nothing is done to the box",
+    comes="Misuse, status 2; nothing is done to the box",
     then="move it away, or give it back its mode",
 )
 def test_a_record_that_is_a_directory_is_named(tmp_path: Path) -> None:

@@ -105,10 +105,11 @@ def test_without_anything_to_compare_with_nothing_passes_for_it() -> None:
 
 @pytest.mark.fault(
     "TEE storage",
-    "the TEE made its storage anew, without a word or after one refusal",
-    comes="attest --pin refuses (7): storage-kept, a token that was there when it was pinned is"
-    " gone; without a pin the check is unknown, never good",
-    then="Stop and look: its keys are lost. Pin what attest --json shows of a box when it is made.",
+    "the TEE made a new storage, without a word or after one refusal",
+    comes="attest --pin refuses, status 7: storage-kept, a token that was there when it was"
+    " pinned is gone; without a pin the check is unknown, never good",
+    then="stop and look: its keys are lost. Pin what attest --json shows of a box when it is made",
+    case="F-21",
 )
 def test_a_storage_without_what_was_pinned_in_it_is_refused_though_it_reads_without_error() -> None:
     verdict = judged(replace(attested.observed(), tokens=()))

@@ -25,7 +25,7 @@ SECTIONS: dict[str, str] = {
 """In the page's order, each with what holds for all of its rows."""
 
 STEPS = (
-    *("reach", "own-identity", "enclave", "attest", "token", "key", "key-proof", "keys"),
+    *("reach", "own-identity", "earlier", "enclave", "attest", "token", "key", "key-proof", "keys"),
     *("certificate", "install", "register", "iotedge", "record"),
 )
 """The steps of the longest run, in their order."""

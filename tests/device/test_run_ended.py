@@ -11,7 +11,7 @@ from provisioning.plan import example_plan, parse_plan
 from provisioning.run import Outcome, provision
 from provisioning.station import Station
 from provisioning.steps_box import ReachStep, RecordStep
-from provisioning.steps_own import OwnIdentityStep
+from provisioning.steps_own import EarlierStep, OwnIdentityStep
 from provisioning.steps_tee import AttestStep, EnclaveStep
 from provisioning.trustbox import TrustBox
 from tests.cut_steps import Step, cut_after
@@ -23,7 +23,8 @@ PLAN = parse_plan(example_plan().encode(), where="plan.toml", beside=Path("/"))
 
 
 def steps() -> tuple[Step, ...]:
-    return (ReachStep(), OwnIdentityStep(), EnclaveStep(), AttestStep(), RecordStep())
+    looking = (ReachStep(), OwnIdentityStep(), EarlierStep())
+    return (*looking, EnclaveStep(), AttestStep(), RecordStep())
 
 
 def ctrl_c() -> None:
@@ -32,13 +33,14 @@ def ctrl_c() -> None:
 
 @cut_at("reach")
 @cut_at("own-identity")
+@cut_at("earlier")
 @cut_at("enclave")
 @cut_at("attest")
 def test_run_that_is_ended_in_each_step_about_the_tee_goes_on_and_installs_one_enclave(
     box: TrustBox, station: Station
 ) -> None:
     """In one test, as each of them needs a box. The enclave is there and nobody has heard of it."""
-    cuts = ("reach", "own-identity", "enclave", "attest")
+    cuts = ("reach", "own-identity", "earlier", "enclave", "attest")
     for name in cuts:
         cut = tuple(cut_after(s, ctrl_c) if s.name == name else s for s in steps())
         with pytest.raises(KeyboardInterrupt):

@@ -114,6 +114,26 @@ def test_lost_ca_beside_its_tokens_or_records_is_not_made_anew(
     assert factory.ca("init", "--new-ca").returncode == 0
 
 
+def test_ca_that_has_certified_a_box_is_not_completed_by_itself(
+    factory: Factory, tmp_path: Path
+) -> None:
+    """A file that is missing then was there before: a person has to look."""
+    factory.state, by = tmp_path / "station", Deadline.after(60)
+    with StationCa(factory.state).opened(make=True, by=by) as made:
+        assert made.made_now
+    (factory.state / "ca" / "issuing.crl").unlink()
+    with StationCa(factory.state).opened(make=True, by=by):
+        pass
+    factory.ca("issue", str(factory.request("TB-1")), "--serial", "TB-1")
+    (factory.state / "ca" / "issuing.crl").unlink()
+
+    with (
+        pytest.raises(Misuse, match=r"issuing\.crl is not there"),
+        StationCa(factory.state).opened(make=True, by=by),
+    ):
+        raise AssertionError("a CA was completed by itself")
+
+
 def test_lost_settings_are_given_again_and_must_be_of_this_ca(set_up: Factory) -> None:
     ca = set_up.state / "ca"
     settings, root = (ca / "ca.json").read_bytes(), (ca / "root.pem").read_bytes()

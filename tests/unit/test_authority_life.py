@@ -205,6 +205,19 @@ def test_index_of_the_version_before_opens_and_only_boxes_that_break_a_rule_are_
     assert against_the_rules(authority.index) == ()
 
 
+def test_other_key_that_was_not_replaced_is_not_superseded_behind_anybodys_back(
+    authority: Authority, by: Deadline
+) -> None:
+    first = certified(authority, a_key())
+    second = replaced(authority, first, by)
+    old_index(authority)  # which does not say any more what replaces what
+
+    authority.read_back(second, by=by)
+
+    assert statuses(authority) == ["active", "active"]
+    assert len(against_the_rules(authority.index)) == 2
+
+
 def test_index_of_a_later_version_is_left_alone(authority: Authority) -> None:
     with closing(sqlite3.connect(authority.index.path)) as database:
         database.execute("PRAGMA user_version = 99")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from contextlib import suppress
 
 from harness.deadline import Deadline
 from harness.errors import DeadlineExpired, Unreachable
@@ -41,12 +42,13 @@ def connected(host: str, port: int, *, by: Deadline) -> socket.socket:
 def _addresses(host: str, port: int, by: Deadline) -> list[_Address]:
     """getaddrinfo knows no time-out: what it does when nobody waits any more is its own affair."""
     what = f"the address of {host}"
+    with suppress(OSError, UnicodeError):
+        return _looked_up(host, port, socket.AI_NUMERICHOST)  # asks nobody
     found: list[list[_Address] | OSError | UnicodeError] = []
 
     def look() -> None:
         try:
-            answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            found.append([(f, k, p, address) for f, k, p, _, address in answers])
+            found.append(_looked_up(host, port, 0))
         except (OSError, UnicodeError) as problem:
             found.append(problem)
 
@@ -59,3 +61,8 @@ def _addresses(host: str, port: int, by: Deadline) -> list[_Address]:
     if isinstance(answer, Exception):
         raise Unreachable(f"{what} cannot be found: {answer}") from answer
     return answer
+
+
+def _looked_up(host: str, port: int, flags: int) -> list[_Address]:
+    answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
+    return [(family, kind, protocol, address) for family, kind, protocol, _, address in answers]

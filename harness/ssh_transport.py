@@ -22,8 +22,16 @@ import tenacity
 from paramiko.common import MSG_CHANNEL_REQUEST
 
 from harness.config_secret import asked
+from harness.connecting import connected
 from harness.deadline import Deadline
-from harness.errors import DeviceRefused, LinkLost, Misuse, Unreachable, UntrustedHost
+from harness.errors import (
+    DeadlineExpired,
+    DeviceRefused,
+    LinkLost,
+    Misuse,
+    Unreachable,
+    UntrustedHost,
+)
 from harness.holding import Endpoint
 from harness.vitals import Vitals
 from harness.wire import quiet_library
@@ -138,10 +146,11 @@ def _connect_once(
     endpoint: Endpoint, pinned: tuple[str, bytes], vitals: Vitals, by: Deadline
 ) -> Connection:
     where = f"{endpoint.host}:{endpoint.port}"
+    by.left(where)
     try:
-        sock = socket.create_connection((endpoint.host, endpoint.port), by.slice(where, 5.0))
-    except OSError as problem:
-        raise _NotYet(str(problem)) from problem
+        sock = connected(endpoint.host, endpoint.port, by=by.sooner(5.0))
+    except (Unreachable, DeadlineExpired) as problem:
+        raise _NotYet(str(problem.__cause__ or problem)) from problem
     connection: Connection | None = None
     try:
         sock.settimeout(None)

@@ -67,6 +67,37 @@ def test_enrollment_that_differs_is_status_2_until_replaced(server: DpsServer) -
     assert (refused[0], changed[0]) == (2, 0)
 
 
+def test_enrollment_for_iot_edge_has_what_the_options_say_and_is_shown_so(
+    server: DpsServer, tmp_path: Path
+) -> None:
+    ca = ("--certificate", str(server.pki.here / "ca.pem"))
+    (tmp_path / "twin.json").write_text('{"tags": {"line": 3}}')
+    wished = ("--edge", "--twin", str(tmp_path / "twin.json"), "--reprovision", "never")
+
+    factory(server, "enroll", *ca, *wished)
+    changed = factory(server, "enroll", *ca, "--disabled", "--replace")
+    shown = json.loads(factory(server, "show")[1])
+
+    assert changed[0] == 0
+    assert b"is disabled and lets nobody in" in changed[2]
+    assert (shown["edge"], shown["enabled"], shown["twin"]) == (True, False, {"tags": {"line": 3}})
+    assert shown["reprovision"] == {"updateHubAssignment": False, "migrateDeviceData": False}
+
+
+@pytest.mark.parametrize("text", ["no JSON", "[]", '{"desired": {}}', None])
+def test_twin_of_another_form_is_status_2_and_nobody_is_asked(
+    server: DpsServer, tmp_path: Path, text: str | None
+) -> None:
+    if text is not None:
+        (tmp_path / "twin.json").write_text(text)
+    ca = ("--certificate", str(server.pki.here / "ca.pem"))
+
+    done = factory(server, "enroll", *ca, "--twin", str(tmp_path / "twin.json"))
+
+    assert done[0] == 2
+    assert server.requests == []
+
+
 def test_device_registers_with_a_key_in_a_file(server: DpsServer) -> None:
     server.open = True
     mine = server.pki.identity(DEVICE)

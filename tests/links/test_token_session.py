@@ -155,7 +155,7 @@ class Stopped(TokenProcess):
     "CA",
     "the HSM does not answer any more while the CA signs",
     comes="TokenAway, status 8; the certificate's row stays in the index as unfinished",
-    then="run it again: a new number is signed; trustbox ca list shows the unfinished one",
+    then="run it again: a new number is signed; trustbox ca show lists the unfinished one",
     case="F-08",
 )
 @pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL])

@@ -202,12 +202,28 @@ def test_no_ca_is_made_by_itself_for_a_box_that_another_ca_certified(
     assert not (other.state / "hsm").exists()
 
 
-def test_a_station_that_lost_its_ca_does_nothing_to_a_box(box: HostBox, station: Station) -> None:
-    shutil.rmtree(station.state / "ca")
-    before = objects(box)
+@pytest.mark.fault(
+    "CA",
+    "provision, and the CA's directory or its index is lost",
+    comes="Misuse, 2, before anything is made on the box; nothing is signed",
+    then="bring it back from the backup, or trustbox ca recover",
+)
+@pytest.mark.parametrize(
+    ("lost", "said"),
+    [
+        (".", "the CA of this station is lost"),
+        ("index.sqlite", "index.sqlite is lost"),
+        ("ca.json", "ca.json is lost"),
+    ],
+)
+def test_a_station_that_lost_its_ca_does_nothing_to_a_box(
+    box: HostBox, station: Station, lost: str, said: str
+) -> None:
+    place, before = station.state / "ca" / lost, objects(box)
+    shutil.rmtree(place) if place.is_dir() else place.unlink()
 
-    with pytest.raises(Misuse, match="the CA of this station is lost"):
+    with pytest.raises(Misuse, match=said):
         run(box, box.plan(""), station)
 
     assert objects(box) == before
-    assert not (station.state / "ca" / "root.pem").exists()
+    assert not place.exists()

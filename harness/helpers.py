@@ -14,7 +14,14 @@ from collections.abc import Iterator
 
 from harness.agent_client import AgentConnection, bootstrap
 from harness.deadline import Deadline
-from harness.errors import BadFrame, DeviceRefused, Misuse, RigError, TrustBoxError
+from harness.errors import (
+    BadFrame,
+    DeviceRefused,
+    LinkLost,
+    Misuse,
+    RigError,
+    TrustBoxError,
+)
 from harness.ssh import SshShell
 from harness.target import Layout
 from harness.vitals import Vitals
@@ -104,6 +111,10 @@ class Helpers:
             agent.close()
             if isinstance(problem, (DeviceRefused, Misuse, RigError, BadFrame)):
                 self._vitals.check()
+                if not self._ssh.connected:  # then nobody knows whether it would have run
+                    raise LinkLost(
+                        f"the connection broke while the helper started: {problem}"
+                    ) from problem
                 raise NoHelper(problem) from problem
             raise
         self._log.debug("the helper answers after %.3f s", time.monotonic() - began)

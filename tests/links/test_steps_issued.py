@@ -205,7 +205,7 @@ def test_no_ca_is_made_by_itself_for_a_box_that_another_ca_certified(
 @pytest.mark.fault(
     "CA",
     "provision, and the CA's directory or its index is lost",
-    comes="Misuse, 2, before anything is made on the box; nothing is signed",
+    comes="Misuse, status 2, before anything is made on the box; nothing is signed",
     then="bring it back from the backup, or trustbox ca recover",
 )
 @pytest.mark.parametrize(

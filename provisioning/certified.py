@@ -63,7 +63,7 @@ def judge_token(work: Work, by: Deadline) -> str:
     before, serial, label = certified_before(work), work.box.target.serial, work.plan.token_label
     _check_replaced(work, before)
     if not before:
-        return f"{serial} has no certificate that counts"
+        return f"{serial} had no certificate that counts before this run"
     state = work.box.keys.state(label, by=by)
     if state is not None and state.has_user_pin:
         return f"{serial} has {before[0]}, and its token is there"

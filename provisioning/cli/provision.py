@@ -14,7 +14,7 @@ from rich.status import Status
 from harness.recording import printable_lines
 from provisioning.cli.ca_options import read_number
 from provisioning.cli.options import AsJson, Lasting, Serial, TargetName, TargetsFile, opened
-from provisioning.cli.terminal import for_people
+from provisioning.cli.terminal import for_people, say_line
 from provisioning.plan import read_plan
 from provisioning.report import as_data, as_text
 from provisioning.run import Outcome, StepReport, Watcher
@@ -87,14 +87,11 @@ class Progress(Watcher):
         self._terminal.print(f"{serial} is on ({time.monotonic() - self._began:.1f} s)")
 
     def noticed(self, said: str) -> None:
-        self._terminal.print("[yellow]note[/]    ", end="")
-        self._terminal.print(printable_lines(said), markup=False, soft_wrap=True)
+        say_line(self._terminal, "[yellow]note[/]    ", said)
 
     def started(self, step: EffectStep | LookStep) -> None:
         self._status.update(step.doing)
 
     def ended(self, report: StepReport) -> None:
-        sign = _SIGNS[report.outcome]
-        self._terminal.print(f"{sign} {report.name:12} ", end="")
-        told = f"{printable_lines(report.said)} ({report.seconds:.1f} s)"
-        self._terminal.print(told, markup=False)
+        sign = f"{_SIGNS[report.outcome]} {report.name:12} "
+        say_line(self._terminal, sign, f"{report.said} ({report.seconds:.1f} s)")

@@ -18,7 +18,7 @@ from harness.config import TargetConfig, choose_bench, load_targets, user_file
 from harness.config_bench import BenchConfig
 from harness.recording import printable, printable_lines
 from provisioning.cli.options import AsJson, Serial, TargetsFile
-from provisioning.cli.terminal import for_people
+from provisioning.cli.terminal import for_people, say_line
 
 app = typer.Typer(help="The boxes that --target can name.", no_args_is_help=True)
 
@@ -94,8 +94,7 @@ def release(name: Name, serial: Serial = None, config: TargetsFile = None) -> No
 
 
 def _show(one: Check, terminal: Console) -> None:
-    terminal.print(f"{_SIGNS[one.verdict]} {one.name:15}", end="")
-    terminal.print(printable_lines(one.said), markup=False)
+    say_line(terminal, f"{_SIGNS[one.verdict]} {one.name:15}", one.said)
     if one.mend:
         mend = printable_lines(one.mend)
         terminal.print(f"                        {mend}", markup=False, style="dim")

@@ -12,7 +12,7 @@ from harness.errors import Misuse
 from harness.recording import printable_lines
 from harness.serial_number import checked_serial
 from provisioning.cli.options import AsJson, TargetName, TargetsFile, opened
-from provisioning.cli.terminal import for_people
+from provisioning.cli.terminal import for_people, say_line
 from provisioning.record_plan import recorded
 from provisioning.reprove import Finding, Reproof, Verdict, reprove
 from provisioning.station import Station
@@ -66,9 +66,8 @@ def verify(
         terminal.print(printable_lines(line), markup=False, style="dim")
 
     def found(finding: Finding) -> None:
-        terminal.print(f"{_SIGNS[finding.verdict]} {finding.name:13}", end="")
-        told = f"{printable_lines(finding.said)} ({finding.seconds:.1f} s)"
-        terminal.print(told, markup=False)
+        sign = f"{_SIGNS[finding.verdict]} {finding.name:13}"
+        say_line(terminal, sign, f"{finding.said} ({finding.seconds:.1f} s)")
 
     with (
         terminal.status("verifying"),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 
 import pytest
+from rich.console import Console
 
 from emulator.cli_image import _progress
 from provisioning.cli.provision import Progress
-from provisioning.cli.terminal import for_people
+from provisioning.cli.terminal import for_people, say_line
 from provisioning.run import Outcome, StepReport
 
 PATH = "/state/" + "long-name/" * 20 + "journal.jsonl"
@@ -42,3 +44,13 @@ def test_the_longest_name_of_a_step_is_a_word_of_its_own(
     progress.ended(StepReport("own-identity", Outcome.CHECKED, "nothing looks shared", 0.1))
 
     assert "checked own-identity nothing looks" in capsys.readouterr().err
+
+
+def test_the_spinner_of_a_terminal_wipes_no_part_of_a_line() -> None:
+    shown = io.StringIO()
+    terminal = Console(file=shown, force_terminal=True, color_system=None, soft_wrap=True)
+
+    with terminal.status("verifying"):
+        say_line(terminal, "[red]FAILED[/]      token        ", "blank, with [red]tape[/] on it")
+
+    assert "FAILED      token        blank, with [red]tape[/] on it\n" in shown.getvalue()

@@ -163,7 +163,7 @@ def test_no_space_on_the_box_is_said_and_a_second_run_completes(
 @pytest.mark.fault(
     "Run",
     "the TEE refuses the plan's enclave",
-    comes="TeeRefused, 6; the enclave that was there before is there again",
+    comes="TeeRefused, status 6; the enclave that was there before is there again",
     then="sign it with the key that the box's firmware trusts: trustbox ta verify",
 )
 def test_an_enclave_that_the_tee_refuses_leaves_the_one_that_was_there(

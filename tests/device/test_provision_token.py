@@ -210,8 +210,8 @@ def test_trouble_in_the_tee_ends_the_run_and_the_next_one_makes_the_key(
     "Token",
     "the user PIN has one try left, or is locked",
     comes="TokenRefused CKR_PIN_LOCKED, status 6; not tried, the counters as they were",
-    then="find out who tried; give the right PIN with trustbox keys pin, or have the SO"
-    " set a new one",
+    then="find out who tried (trustbox keys pin status); have the SO set the user PIN: trustbox"
+    " keys pin unblock",
 )
 def test_user_pin_with_one_try_left_or_none_is_not_tried(
     ground: Ground, lasting: Target, by: Deadline

@@ -77,9 +77,9 @@ def planned(
     besides those in the CA's directory. Raises Misuse when the index is there and whole and nothing
     is to be added to it, or when there is nothing to go by.
     """
-    more = list(also)
+    more, given = list(also), list(crls)
     if not more:
-        _refuse_whole(files)
+        _refuse_whole(files, given)
     ca = _certificates(files)
     sources = [of_certificates(ca.root, role="root", said="root.pem")]
     sources.append(of_certificates(ca.issuing, role="issuing", said="issuing.pem"))
@@ -88,7 +88,8 @@ def planned(
     if backup is not None:
         sources.append(of_index(backup, f"the backup {backup}", ca))
     there = [files.crl_path(role) for role in BELOW if files.crl_path(role).exists()]
-    sources += [of_crl(place, ca) for place in [*there, *crls]]
+    # The last one of a number counts: that in ca/, which every command compares with the index.
+    sources += [of_crl(place, ca) for place in [*given, *there]]
     sources += [of_records(place, ca) for place in [records, *more] if place.is_dir()]
     known = {crl.issuer for source in sources for crl in source.crls}
     if missing := [f"{role}.crl" for role in BELOW if role not in known]:
@@ -146,16 +147,28 @@ def _aside(index: Path) -> Path | None:
     return kept
 
 
-def _refuse_whole(files: CaFiles) -> None:
+def _refuse_whole(files: CaFiles, given: Iterable[Path]) -> None:
     if not files.index.exists():
         return
     try:
         stage(files, settings=False)
     except Misuse:
         return
+    if any(_is_news(files.index, of_crl(place, _certificates(files))) for place in given):
+        return
     raise Misuse(
         f"{files.index.path} is there, and whole: there is nothing to recover",
-        hint="To add certificates that it does not know, name their directory: --records DIR.",
+        hint="To add certificates that it does not know, name their directory: --records DIR. If"
+        " all of ca/ is an old copy, give the CRLs that are handed out: --crl FILE.",
+    )
+
+
+def _is_news(index: Index, published: Source) -> bool:
+    """Whether a CRL tells that all of ca/ is an old copy: of a higher number, or revoking more."""
+    return any(
+        crl.number > index.last_crl(crl.issuer)
+        or {entry.number for entry in published.entries} - index.revoked_numbers(BELOW[crl.issuer])
+        for crl in published.crls
     )
 
 

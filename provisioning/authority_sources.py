@@ -98,9 +98,7 @@ def of_crl(path: Path, ca: Ca) -> Source:
         found = x509.load_der_x509_crl(octets)
         role = ca.crl_of(found)
         number = crl_number(found)
-        # The root of a station revokes its issuing CA and nobody else's: of the one key.
-        key = fingerprint(ca.issuing) if role == "root" else ""
-        entries = [_revoked(entry, BELOW[role], key) for entry in found] if role else []
+        entries = [_revoked(entry, BELOW[role]) for entry in found] if role else []
     except (x509.ExtensionNotFound, *UNREADABLE) as problem:
         raise BadInput(
             where=str(path), key="the file", value="no CRL", expected="a CRL, DER"
@@ -176,12 +174,14 @@ def _entry(found: x509.Certificate, role: str, *, installed: bool = False) -> En
     )
 
 
-def _revoked(found: x509.RevokedCertificate, role: str, key: str) -> Entry:
+def _revoked(found: x509.RevokedCertificate, role: str) -> Entry:
+    # Of which key is not said, and not guessed: under one root there may be issuing CAs of several
+    # stations. Whoever revokes a key names all its certificates, issuing.pem among them.
     return Entry(
         number=found.serial_number,
         role=role,
         device="",
-        spki=key,
+        spki="",
         begun=_time(found.revocation_date_utc),
         issued=None,
         certificate=None,

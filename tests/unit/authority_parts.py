@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from harness.deadline import Deadline
 from provisioning.authority import Authority
+from provisioning.authority_publish import crl_number
 from provisioning.authority_settings import CaSettings, RoleSettings
 from provisioning.csr import device_subject
 from provisioning.token_public import KeyProfile
@@ -52,3 +53,10 @@ def certified(
 ) -> x509.Certificate:
     """A certificate for the box SERIAL."""
     return authority.certify(request_of(key), SERIAL, days=days, by=Deadline.after(60))
+
+
+def number_of(authority: Authority, role: str = "issuing") -> int:
+    """Of the CRL that is published."""
+    crl = authority.files.crl(role)
+    assert crl is not None
+    return crl_number(crl)

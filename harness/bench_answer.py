@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import errno
 import re
-import socket
 import threading
+import time
 
 import tenacity
 
+from harness.connecting import NoAddressInTime, connected
 from harness.deadline import Deadline
-from harness.errors import DeadlineExpired, DeviceRefused, LinkLost
+from harness.errors import (
+    DeadlineExpired,
+    DeviceRefused,
+    LinkLost,
+    NetworkFailed,
+    Unasked,
+    Unreachable,
+)
 from harness.history import History
 from harness.holding import Endpoint
 from harness.ssh import SshShell
@@ -26,12 +33,12 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 def answers(endpoint: Endpoint, *, seconds: float = BANNER_SECONDS) -> bool:
     """Whether an SSH server greets there within ``seconds`` (RFC 4253 4.2); trusts nobody.
 
-    A port forwarder that takes connections for a box that is off does not count.
+    A port forwarder that takes connections for a box that is off does not count. Raises
+    NetworkFailed when this machine could not ask.
     """
     by = Deadline.after(seconds)
     try:
-        where = (endpoint.host, endpoint.port)
-        with socket.create_connection(where, timeout=seconds) as greeted:
+        with connected(endpoint.host, endpoint.port, by=by) as greeted:
             heard = b""
             while b"SSH-" not in heard and len(heard) < 4096 and not by.expired:
                 greeted.settimeout(by.left("the SSH greeting"))
@@ -40,32 +47,33 @@ def answers(endpoint: Endpoint, *, seconds: float = BANNER_SECONDS) -> bool:
                     return False
                 heard += more
             return b"SSH-" in heard
-    except OSError:
+    except (Unasked, NoAddressInTime) as problem:
+        where = f"{endpoint.host}:{endpoint.port}"
+        raise NetworkFailed(where, problem.message) from problem
+    except (OSError, Unreachable, DeadlineExpired):
         return False
 
 
 def nobody_listens(endpoint: Endpoint, *, by: Deadline) -> bool:
-    """Whether the network says that there is nobody, or that it has no way there.
+    """Whether the network says that there is nobody, or that the box cannot be reached.
 
     Asked twice as far as time allows, because a server that is restarted refuses for a moment.
-    Silence of the network is no answer: False. Takes 7 s at most.
+    Silence is no answer, nor is what kept this machine from asking (a name server, its own cable,
+    too many open files): False. Takes 7 s at most.
     """
     if not _refused(endpoint, by):
         return False
     if not by.expired:
-        threading.Event().wait(min(_SURE_SECONDS, by.left("a second look") / 2))
+        threading.Event().wait(min(_SURE_SECONDS, max(0.0, by.at - time.monotonic()) / 2))
     return by.expired or _refused(endpoint, by)
 
 
 def _refused(endpoint: Endpoint, by: Deadline) -> bool:
     try:
-        seconds = by.slice("the network's answer", _NOBODY_SECONDS)
-        socket.create_connection((endpoint.host, endpoint.port), timeout=seconds).close()
-    except DeadlineExpired:
+        connected(endpoint.host, endpoint.port, by=by.sooner(_NOBODY_SECONDS)).close()
+    except (Unasked, DeadlineExpired):
         return False
-    except TimeoutError as problem:
-        return problem.errno == errno.ETIMEDOUT
-    except OSError:
+    except Unreachable:
         return True
     return False
 

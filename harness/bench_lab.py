@@ -8,6 +8,7 @@ strictly as anything foreign: whoever takes over a dead owner's bench replaces f
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -149,14 +150,23 @@ def put(path: Path, values: Mapping[str, object]) -> None:
         raise RigError(f"{path} cannot be written: {problem.strerror}") from problem
 
 
+_NO_FILE_OF_OURS = (errno.ELOOP, errno.EACCES, errno.EPERM, errno.ENXIO, errno.ENOTDIR)
+
+
 def get(path: Path) -> dict[str, object] | None:
-    """What ``put`` left there; None when there is no file; {} when it is not one of ours."""
+    """What ``put`` left there; None when there is no file; {} when it is not one of ours.
+
+    Raises RigError when this machine cannot look (too many files open, a broken disk): that is no
+    answer, least of all that nobody has the bench.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
         return None
-    except OSError:
-        return {}
+    except OSError as problem:
+        if problem.errno in _NO_FILE_OF_OURS:
+            return {}
+        raise RigError(f"{path} cannot be looked at: {problem.strerror}") from problem
     with os.fdopen(descriptor, "rb") as file:
         try:
             values = json.loads(file.read(LONGEST))

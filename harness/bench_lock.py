@@ -168,7 +168,7 @@ class BenchLock:
                     self._lost(f"{self.name} was taken over by {self._owner() or 'nobody'}")
                     return
                 os.utime(self.path, follow_symlinks=False)
-            except OSError as problem:
+            except (OSError, RigError) as problem:
                 self._log.warning("%s: no heartbeat: %s", self.name, problem)
 
     @contextlib.contextmanager

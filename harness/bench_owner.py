@@ -60,7 +60,10 @@ class Owner:
         """Whether the process lives; None when that cannot be seen from here."""
         if self.machine != machine():
             return None
-        return self.pid > 0 and start_time(self.pid) == self.started
+        try:
+            return self.pid > 0 and start_time(self.pid) == self.started
+        except OSError:
+            return None
 
     @property
     def is_us(self) -> bool:
@@ -88,11 +91,14 @@ def machine() -> str:
 
 
 def start_time(pid: int) -> int:
-    """When the process began, in clock ticks since the boot; -1 when there is none."""
+    """When the process began, in clock ticks since the boot; -1 when there is none.
+
+    Raises OSError when this machine cannot look: a process that was not seen is not a dead one.
+    """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
         return -1 if fields[0] in "ZX" else int(fields[19])
-    except (OSError, ValueError, IndexError):
+    except (FileNotFoundError, ProcessLookupError, ValueError, IndexError):
         return -1
 
 

@@ -21,7 +21,7 @@ from harness.bench_quarantine import quarantine
 from harness.bench_reset import reboot_command
 from harness.bench_rig import BenchRig
 from harness.deadline import Deadline
-from harness.errors import DeviceRefused, RigError, TrustBoxError
+from harness.errors import DeviceRefused, NetworkFailed, RigError, TrustBoxError
 
 SSH_SECONDS = 15.0
 SIGN_SECONDS = 15.0
@@ -66,7 +66,8 @@ def recover(
     ``why`` is what was wrong, for the log and the mark. The times bound, in seconds, an answer over
     SSH, the first sign of a reset, and a boot. Raises RigError when no rung helped: then
     the bench is in quarantine, and nobody opens it until ``trustbox targets release``. Raises
-    BenchLost as soon as somebody else has the bench: then nothing more is done, and no mark left.
+    BenchLost as soon as somebody else has the bench, NetworkFailed as soon as this machine cannot
+    ask the box: then nothing more is done, and no mark left.
     """
     log = logging.getLogger(f"harness.bench.{rig.config.name}")
     climbed: list[Rung] = []
@@ -76,8 +77,8 @@ def recover(
         started = time.monotonic()
         try:
             worked, said = True, attempt(rig, times)
-        except BenchLost:
-            raise
+        except (BenchLost, NetworkFailed):
+            raise  # what this machine could not ask is nothing against the box
         except TrustBoxError as problem:
             worked, said = False, problem.message
         rung = Rung(name, worked, said, time.monotonic() - started)

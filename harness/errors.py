@@ -8,6 +8,7 @@
     ├── MissingCapability   3  nobody: this box cannot do that, and says which part lacks
     ├── LinkError           4  the way to the box: cable, network, port, SSH
     │   ├── Unreachable        nobody answers
+    │   │   └── Unasked        … because the question never left this machine
     │   ├── LinkLost           the far end went away in mid-sentence
     │   ├── BadFrame           what came back does not follow the protocol
     │   └── DeadlineExpired    time ran out; says what was waited for
@@ -20,6 +21,7 @@
     └── RigError            8  what holds the box: QEMU, a relay, the image build
         ├── BoxDied            the box stopped living while somebody waited for it
         ├── BuildFailed        a step of the image build
+        ├── NetworkFailed      this machine's way out: names, routes, descriptors
         └── DiskFailed         this machine's disk: full, read-only, broken
 
 Each class carries facts as attributes, its message is one sentence, ``diagnostics()`` tells people
@@ -92,6 +94,11 @@ class LinkError(TrustBoxError):
 
 class Unreachable(LinkError):
     """No connection could be made within the deadline."""
+
+
+class Unasked(Unreachable):
+    """This machine could not ask: no address for the name, no route, no descriptor. It says nothing
+    of the far end."""
 
 
 class LinkLost(LinkError):
@@ -200,6 +207,19 @@ class BuildFailed(RigError):
             hint=f"The whole output is in {log}." if log else "",
         )
         self.step, self.reason, self.log = step, reason, log
+
+
+class NetworkFailed(RigError):
+    """This machine could not ask a box at all; nothing is known of the box, and nothing is done to
+    it. ``where`` is its address, ``why`` what kept the question here."""
+
+    def __init__(self, where: str, why: str) -> None:
+        super().__init__(
+            f"this machine cannot ask {where}: {why}",
+            hint="Nothing is known of the box. Look at the address in the targets file, and at this"
+            " machine's name server, cable, routes and open files (ulimit -n).",
+        )
+        self.where, self.why = where, why
 
 
 class DiskFailed(RigError):

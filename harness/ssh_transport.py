@@ -22,13 +22,15 @@ import tenacity
 from paramiko.common import MSG_CHANNEL_REQUEST
 
 from harness.config_secret import asked
-from harness.connecting import connected
+from harness.connecting import NoAddressInTime, connected
 from harness.deadline import Deadline
 from harness.errors import (
     DeadlineExpired,
     DeviceRefused,
     LinkLost,
     Misuse,
+    NetworkFailed,
+    Unasked,
     Unreachable,
     UntrustedHost,
 )
@@ -47,6 +49,10 @@ CIPHERS_FIRST = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr
 
 class _NotYet(Exception):
     """Nobody answers properly yet: worth another try before the deadline."""
+
+
+class _NotAsked(_NotYet):
+    """This machine could not ask; it may before the deadline."""
 
 
 class SignalNotingTransport(paramiko.Transport):
@@ -113,9 +119,11 @@ def connect(endpoint: Callable[[], Endpoint], vitals: Vitals, *, by: Deadline) -
     """Try until it works or the deadline comes; ``endpoint`` is asked anew for each try.
 
     Raises UntrustedHost and DeviceRefused (login) at once, BoxDied, Misuse for a bad key file,
-    Unreachable when time ran out (with the last thing that went wrong).
+    Unreachable when time ran out (with the last thing that went wrong), NetworkFailed when that was
+    this machine's own.
     """
     reason = where = "no time was left to connect"
+    kind, tried = _NotYet, False
     try:
         for attempt in tenacity.Retrying(
             stop=lambda state: by.expired,
@@ -126,20 +134,28 @@ def connect(endpoint: Callable[[], Endpoint], vitals: Vitals, *, by: Deadline) -
             with attempt:
                 vitals.check()
                 if by.expired:
-                    raise _NotYet(reason)
+                    raise kind(reason)
                 asked = endpoint()
                 where = f"{asked.host}:{asked.port}"
                 try:
                     return _connect_once(asked, _pinned_key(asked), vitals, by)
                 except _NotYet as problem:
-                    reason = str(problem)
-                    raise
+                    if not tried or not _cut_short(problem, by):
+                        reason, kind, tried = str(problem), type(problem), True
+                    raise kind(reason) from problem
     except _NotYet as last:
         vitals.check()
+        if isinstance(last, _NotAsked):
+            raise NetworkFailed(where, str(last)) from last
         raise Unreachable(
             f"{where} did not answer as an SSH server within {by.seconds:.1f} s: {last}"
         ) from last
     raise AssertionError("tenacity ends by returning or raising")  # pragma: no cover
+
+
+def _cut_short(problem: _NotYet, by: Deadline) -> bool:
+    """A look-up that the deadline ended says less than the try before it."""
+    return by.expired and isinstance(problem.__cause__, NoAddressInTime)
 
 
 def _connect_once(
@@ -149,6 +165,8 @@ def _connect_once(
     by.left(where)
     try:
         sock = connected(endpoint.host, endpoint.port, by=by.sooner(5.0))
+    except (Unasked, NoAddressInTime) as problem:
+        raise _NotAsked(problem.message) from problem
     except (Unreachable, DeadlineExpired) as problem:
         raise _NotYet(str(problem.__cause__ or problem)) from problem
     connection: Connection | None = None

@@ -33,6 +33,7 @@ from provisioning.key_inventory import Held, inventory
 from provisioning.key_report import key_report
 from provisioning.key_verdict import KeyVerdict
 from provisioning.pin_sources import DerivedPins
+from provisioning.record import load, value
 from provisioning.station import Station
 from provisioning.token_state import TokenState
 
@@ -83,6 +84,20 @@ def list_(
             _show(tokens, held)
         if not any(one.initialised for one in tokens):
             demand_none(chosen.station, found.serial, but="its tokens are blank")
+            _demand_no_record(chosen.station, found.serial)
+
+
+def _demand_no_record(station: Station, serial: str) -> None:
+    """Raises IntegrityFailure where the box's record has a token in it: that one was lost."""
+    path = station.records(serial) / "record.json"
+    label = value(load(path), "token", "label")
+    if label is not None:
+        raise IntegrityFailure(
+            f"{serial}: its tokens are blank, and the record has the token {label!r} ({path})",
+            hint="It was wiped, it is on another disk, or the TEE's storage is in RAM. Nothing was"
+            " made on the box. Look where its storage is (trustbox attest), and bring back its"
+            " disk. If the box is to get another key, trustbox provision says how.",
+        )
 
 
 @app.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
@@ -17,6 +18,9 @@ from harness.errors import TokenRefused
 from harness.secret import Secret
 from harness.target import Target
 from provisioning.keys import KeySession
+from provisioning.private_files import private_directory
+from provisioning.record import FORMAT
+from provisioning.station import Station
 from provisioning.token_secrets import LARGEST_DATA
 from tests.links.host_box import SERIAL, HostBox, host_box
 from tests.links.sshd import LocalSshd
@@ -92,6 +96,28 @@ def test_a_token_without_a_user_pin_is_listed_and_what_to_do_is_said(
     assert "half" in said.out
     assert "token-initialized" in said.out
     assert "half has no user PIN yet: run trustbox provision again" in said.err
+
+
+@pytest.mark.fault(
+    "TEE storage",
+    "the tokens of a box that was provisioned are blank, and somebody lists its keys",
+    comes="keys list shows the blank slots, then IntegrityFailure, status 7, names the record",
+    then="look where its storage is (trustbox attest), and bring back its disk",
+)
+def test_blank_tokens_of_a_box_whose_record_has_one_are_no_good_list(
+    box: HostBox, trustbox_keys: Typed, tmp_path: Path
+) -> None:
+    shutil.rmtree(box.place / "tokens")
+    (box.place / "tokens").mkdir()
+    fresh = trustbox_keys("list")
+    record = private_directory(Station(tmp_path / "station").records(SERIAL)) / "record.json"
+    record.write_text(json.dumps({"format": FORMAT, "token": {"label": {"value": LABEL}}}))
+
+    said = trustbox_keys("list")
+
+    assert (fresh.status, said.status) == (0, 7)
+    assert "blank" in said.out
+    assert f"its tokens are blank, and the record has the token '{LABEL}' ({record})" in said.err
 
 
 def test_file_is_kept_in_the_token_listed_and_given_back(

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
     PublicFormat,
-    load_pem_private_key,
-    load_pem_public_key,
 )
 
 from harness.deadline import Deadline
 from harness.errors import BadInput
+from provisioning.key_files import private_key_in, public_key_in
 from provisioning.locks import locked
 from provisioning.private_files import (
     private_directory,
     read_bounded,
-    read_private,
     write_durably,
 )
 
@@ -66,10 +63,7 @@ def _public_of(place: Path) -> bytes | None:
 
 
 def _read(path: Path) -> Ed25519PrivateKey:
-    try:
-        found = load_pem_private_key(read_private(path), None)
-    except (ValueError, TypeError, UnsupportedAlgorithm) as problem:
-        raise _bad(path, "an Ed25519 private key in PEM, without a passphrase") from problem
+    found = private_key_in(path, "an Ed25519 private key in PEM, without a passphrase")
     if not isinstance(found, Ed25519PrivateKey):
         raise _bad(path, "an Ed25519 private key")
     return found
@@ -77,10 +71,7 @@ def _read(path: Path) -> Ed25519PrivateKey:
 
 def signer_key(path: Path) -> Ed25519PublicKey:
     """The public key in ``path`` (PEM). Raises BadInput."""
-    try:
-        found = load_pem_public_key(read_bounded(path, _LARGEST))
-    except (UnsupportedAlgorithm, ValueError) as problem:
-        raise _bad(path, "an Ed25519 public key in PEM") from problem
+    found = public_key_in(path, "an Ed25519 public key in PEM")
     if not isinstance(found, Ed25519PublicKey):
         raise _bad(path, "an Ed25519 public key")
     return found

@@ -8,21 +8,17 @@ from pathlib import Path
 from typing import Protocol
 
 from asn1crypto import algos
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.padding import MGF1, PSS, AsymmetricPadding, PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import (
-    load_pem_private_key,
-    load_pem_public_key,
-)
 
 from harness.deadline import Deadline
 from harness.errors import BadInput, DeviceRefused, IntegrityFailure
 from provisioning.authority_tokens import PinAsker, nobody_to_ask, opened_token
 from provisioning.enclave_format import LEAST_BITS, MOST_BITS, Algorithm
-from provisioning.private_files import read_private
+from provisioning.key_files import private_key_in, public_key_in
 from provisioning.token import Token
 from provisioning.token_public import KeyPair
 from provisioning.token_uri import TokenUri
@@ -44,10 +40,7 @@ class FileSigner:
     def __init__(self, path: Path) -> None:
         """Raises BadInput; it never quotes the file."""
         expected = "an RSA private key in PEM, without a password"
-        try:
-            key = load_pem_private_key(read_private(path), password=None)
-        except (ValueError, TypeError, UnsupportedAlgorithm):
-            raise _bad(path, expected) from None
+        key = private_key_in(path, expected)
         if not isinstance(key, rsa.RSAPrivateKey):
             raise _bad(path, expected)
         self._key = key
@@ -107,19 +100,7 @@ def read_public_key(path: Path) -> rsa.RSAPublicKey:
     """From a PEM file with a public key, or with the private one. Raises BadInput, for a key of a
     size that OP-TEE does not take, too."""
     expected = "an RSA public key in PEM"
-    try:
-        with path.open("rb") as file:
-            data = file.read(65536)
-    except OSError as problem:
-        raise BadInput(
-            where=str(path), key="the file", value=problem.strerror, expected=expected
-        ) from problem
-    if b"PRIVATE KEY-----" in data:
-        return FileSigner(path).public_key
-    try:
-        key = load_pem_public_key(data)
-    except (ValueError, UnsupportedAlgorithm):
-        raise _bad(path, expected) from None
+    key = public_key_in(path, expected)
     if not isinstance(key, rsa.RSAPublicKey):
         raise _bad(path, expected)
     return long_enough(key, str(path))

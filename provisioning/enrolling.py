@@ -26,7 +26,7 @@ from provisioning.local_trust import why_not
 from provisioning.plan import Plan
 from provisioning.private_files import read_private
 from provisioning.token_public import PublicKey
-from provisioning.trusted_files import certificate_in, roots_in
+from provisioning.trusted_files import root_in, roots_in
 from provisioning.work import Work, need
 
 
@@ -68,7 +68,8 @@ def judge_of(work: Work) -> Judge:
     if est is None or est.ca is None:
         ca = work.authority()
         return Judge(ca.root, (ca.issuing,), idevid=True, ours=True)
-    return Judge(certificate_in(est.ca), (), idevid=est.idevid, ours=False)
+    root, below = root_in(est.ca)
+    return Judge(root, below, idevid=est.idevid, ours=False)
 
 
 def serving_path(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,8 +14,10 @@ from harness.deadline import Deadline
 from harness.errors import BadInput, DeadlineExpired, LinkLost
 from harness.ready import readable
 from harness.secret import Secret
+from provisioning.certificates import pem
 from provisioning.http_errors import ServiceRefused, UntrustedServer
-from provisioning.trusted_files import roots_of
+from provisioning.key_files import private_pem_in
+from provisioning.trusted_files import chain_in, roots_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +69,12 @@ class TlsConnector:
     def _load(context: ssl.SSLContext, mine: FileIdentity) -> None:
         # Without a callback OpenSSL would ask for an encrypted key's password on the terminal.
         password = mine.password
+        chain, key = pem(*chain_in(mine.chain)), private_pem_in(mine.key)
         try:
-            context.load_cert_chain(
-                mine.chain, mine.key, lambda: password().reveal() if password else b""
-            )
+            with _in_memory(chain) as chain_file, _in_memory(key) as key_file:
+                context.load_cert_chain(
+                    chain_file, key_file, lambda: password().reveal() if password else b""
+                )
         except (OSError, ssl.SSLError) as problem:
             raise BadInput(
                 where=str(mine.chain),
@@ -76,6 +82,14 @@ class TlsConnector:
                 value=problem.strerror or type(problem).__name__,
                 expected="a certificate chain and its key, PEM",
             ) from None
+
+
+@contextmanager
+def _in_memory(octets: bytes) -> Iterator[str]:
+    """A name under which OpenSSL, which takes files only, reads these octets from no disk."""
+    with os.fdopen(os.memfd_create("trustbox"), "wb", buffering=0) as file:
+        file.write(octets)
+        yield f"/proc/self/fd/{file.fileno()}"
 
 
 class TlsConnection:

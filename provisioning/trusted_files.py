@@ -1,12 +1,11 @@
-"""Certificates in PEM files of the station's: roots that a plan names, what a command is given.
+"""Certificates in files of the station's: roots that a plan names, what a command is given.
 
-A file of them is whole or it is refused: one that is empty or was cut trusts nobody, and never
-becomes "whatever this host trusts".
+PEM (``pem_text`` says how tolerant), or one certificate in DER. A file of them is whole or it is
+refused: one that is empty or was cut trusts nobody, and never becomes "whatever this host trusts".
 """
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from cryptography import x509
@@ -14,76 +13,111 @@ from cryptography import x509
 from harness.errors import BadInput
 from provisioning.certificates import pem
 from provisioning.csr import UNREADABLE
+from provisioning.pem_text import Wrong, blocks_of, is_der
+from provisioning.private_files import read_bounded
 
 LARGEST = 1 << 20
 """Octets of a file; Mozilla's 150 roots take a fifth of it."""
-_BLOCK = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
+_LABELS = ("CERTIFICATE", "X509 CERTIFICATE")
+_OTHERS = {
+    "TRUSTED CERTIFICATE": "(TRUSTED CERTIFICATE, OpenSSL's own: openssl x509 -in it -out new)",
+    "PKCS7": "(PKCS7: openssl pkcs7 -in it -print_certs -out new)",
+    "CMS": "(CMS: openssl pkcs7 -in it -print_certs -out new)",
+}
 _ROOTS = "roots that may vouch for the server, PEM"
 
-
-def certificate_in(place: Path) -> x509.Certificate:
-    """The first one of a PEM file. Raises BadInput as ``certificates_in`` does."""
-    return certificates_in(place, "a certificate, PEM")[0]
+Certificates = tuple[x509.Certificate, ...]
 
 
-def certificates_in(
-    place: Path, expected: str = "certificates, PEM"
-) -> tuple[x509.Certificate, ...]:
-    """All of a PEM file. Raises BadInput when it has none, when one of them cannot be read, and for
-    a block that was cut, or anything after the last one.
+def certificates_in(place: Path, expected: str = "certificates, PEM") -> Certificates:
+    """All of a file, as they stand in it. Raises BadInput when it has none, when one of them cannot
+    be read, and for a block that was cut, or anything after the last one.
     """
-    return certificates_of(pem_text(place), where=str(place), expected=expected)
+    return certificates_of(_octets(place), where=str(place), expected=expected)
+
+
+def chain_in(place: Path) -> Certificates:
+    """A chain that stands in a file in any order: leaf first, then its issuers, then the others.
+
+    The leaf is the first one unless that issued another of them; then it is the only one that
+    issued none. Raises BadInput as ``certificates_in`` does, and when it is not clear.
+    """
+    expected = "a certificate, then its issuers, PEM"
+    return chain_of(_octets(place), where=str(place), expected=expected)
+
+
+def chain_of(text: bytes, *, where: str, expected: str = "a certificate") -> Certificates:
+    """See ``chain_in``; ``where`` names the text in errors."""
+    found = list(dict.fromkeys(certificates_of(text, where=where, expected=expected)))
+    leaves = [one for one in found if not _issued_another(one, found)]
+    below = [one for one in leaves if one.issuer != one.subject] or leaves
+    if found[0] in below or len(below) == 1:
+        leaf = found[0] if found[0] in below else below[0]
+    else:
+        raise _wrong(where, expected)(f"({len(below)} that issued none of the others)")
+    path = [leaf]
+    while above := [c for c in found if c.subject == path[-1].issuer and c not in path]:
+        path.append(above[0])
+    return (*path, *(one for one in found if one not in path))
+
+
+def root_in(place: Path) -> tuple[x509.Certificate, Certificates]:
+    """The one root of a file, and what else is there: issuers below it, trusted by nobody.
+
+    A file with one certificate is that root, self-issued or not. Raises BadInput as
+    ``certificates_in`` does, and unless one of several is self-issued.
+    """
+    expected = "one root's certificate, PEM"
+    found = tuple(dict.fromkeys(certificates_in(place, expected)))
+    roots = found if len(found) == 1 else tuple(c for c in found if c.issuer == c.subject)
+    if len(roots) != 1:
+        shown = f"({len(found)} certificates, {len(roots)} of them roots)"
+        raise _wrong(str(place), expected)(shown)
+    return roots[0], tuple(one for one in found if one is not roots[0])
 
 
 def certificates_of(
-    text: str, *, where: str, expected: str = "certificates, PEM"
-) -> tuple[x509.Certificate, ...]:
+    text: bytes, *, where: str, expected: str = "certificates, PEM"
+) -> Certificates:
     """See ``certificates_in``; ``where`` names the text in errors."""
-
-    def wrong(found: str) -> BadInput:
-        return BadInput(where=where, key="the file", value=found, expected=expected)
-
-    if not text.strip():
-        raise wrong("(empty)")
-    rest, last = [], 0
-    for block in _BLOCK.finditer(text):
-        rest.append(text[last : block.start()])
-        last = block.end()
-    # OpenSSL and cryptography take what is whole and say nothing of the others.
-    if any("-----BEGIN" in one or "-----END" in one for one in (*rest, text[last:])):
-        raise wrong("(a PEM block that was cut)")
-    if last and text[last:].strip():
-        raise wrong("(other text after the last PEM block)")
+    wrong = _wrong(where, expected)
+    if is_der(text):
+        try:
+            return (x509.load_der_x509_certificate(text),)
+        except UNREADABLE:
+            raise wrong("(DER, but no certificate)") from None
+    found = blocks_of(text, wrong, whole=True)
+    for block in found:
+        if block.label in _OTHERS:
+            raise wrong(_OTHERS[block.label])
+    mine = [block.text for block in found if block.label in _LABELS]
+    if not mine:
+        raise wrong(f"({', '.join(sorted({block.label for block in found}))})")
     try:
-        return tuple(x509.load_pem_x509_certificates(text.encode()))
+        return tuple(x509.load_pem_x509_certificate(one) for one in mine)
     except UNREADABLE:
-        raise wrong("(other text)") from None
+        raise wrong("(a certificate that cannot be read)") from None
 
 
 def roots_in(place: Path) -> str:
     """The certificates of a file that says whom to trust, as PEM text. Raises BadInput as
     ``certificates_in`` does, before anybody is connected to.
     """
-    return roots_of(pem_text(place), where=str(place))
+    return pem(*certificates_in(place, _ROOTS)).decode()
 
 
 def roots_of(text: str, *, where: str = "the trusted certificates") -> str:
     """``text`` itself is PEM; what comes back has its certificates and nothing else."""
-    return pem(*certificates_of(text, where=where, expected=_ROOTS)).decode()
+    return pem(*certificates_of(text.encode(), where=where, expected=_ROOTS)).decode()
 
 
-def pem_text(place: Path) -> str:
-    """Raises BadInput when it cannot be read."""
-    try:
-        with place.open("rb") as file:
-            text = file.read(LARGEST + 1)
-        if len(text) > LARGEST:
-            raise BadInput(
-                where=str(place), key="size", value="more", expected=f"{LARGEST} octets at most"
-            )
-        return text.decode()
-    except (OSError, UnicodeDecodeError) as problem:
-        shown = getattr(problem, "strerror", None) or type(problem).__name__
-        raise BadInput(
-            where=str(place), key="the file", value=shown, expected="a readable PEM file"
-        ) from None
+def _issued_another(one: x509.Certificate, found: list[x509.Certificate]) -> bool:
+    return any(c.issuer == one.subject for c in found if c is not one)
+
+
+def _octets(place: Path) -> bytes:
+    return read_bounded(place, LARGEST, expected="a readable PEM file")
+
+
+def _wrong(where: str, expected: str) -> Wrong:
+    return lambda found: BadInput(where=where, key="the file", value=found, expected=expected)

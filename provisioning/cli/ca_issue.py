@@ -20,12 +20,12 @@ from provisioning.cli.ca_options import (
     StateDirectory,
     days_or_unlimited,
     read_number,
-    read_request,
     station_ca,
 )
 from provisioning.cli.options import AsJson, to_stderr
 from provisioning.idevid import period
 from provisioning.private_files import write_durably
+from provisioning.request_files import request_in
 
 Out = Annotated[Path | None, typer.Option(help="Write the chain here instead of to stdout.")]
 Replaces = Annotated[
@@ -52,7 +52,7 @@ def issue(
     a request for extensions is refused. Asking again for the same key gives the same certificate.
     """
     by, period = Deadline.after(CA_SECONDS), days_or_unlimited(days)
-    asked, named = read_request(request), read_number(replaces) if replaces else None
+    asked, named = request_in(request), read_number(replaces) if replaces else None
     with station_ca(state).opened(by=by) as ca:
         made, new = ca.issue(asked, serial, days=period, replaces=named, by=by)
         _give(ca, made, new, out, as_json, asked=period)
@@ -99,7 +99,7 @@ def renew(
             place, new = ca.publish(now=now, by=by)
             _say({"crl": str(place), "changed": new}, as_json)
             return
-        asked = read_request(request) if request else None
+        asked = request_in(request) if request else None
         named = read_number(replaces) if replaces else None
         period = days_or_unlimited(days) if days else None
         if asked is not None:

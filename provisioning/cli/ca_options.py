@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from cryptography import x509
-from cryptography.hazmat.primitives import serialization
 
 from harness.errors import BadInput
 from harness.secret import Secret
@@ -19,7 +17,6 @@ from provisioning.station import Station
 
 CA_SECONDS = 600.0
 """An HSM may take a minute for an RSA key, and a person for a PIN."""
-_LARGEST = 65536
 
 StateDirectory = Annotated[
     Path | None, typer.Option("--state", help="Where this station keeps CA, PINs and records.")
@@ -47,31 +44,6 @@ def days_or_unlimited(text: str) -> int | None:
         expected = "a number of days from 1 to 36500, or unlimited"
         raise BadInput(where="the options", key="days", value=text, expected=expected)
     return int(text)
-
-
-def read_request(place: Path) -> bytes:
-    """A PKCS#10 request, DER, from a PEM or DER file; ``-`` is stdin. Whether it is a good one is
-    for the CA to say.
-    """
-    try:
-        if str(place) == "-":
-            text = sys.stdin.buffer.read(_LARGEST)
-        else:
-            with place.open("rb") as file:
-                text = file.read(_LARGEST)
-    except OSError as problem:
-        raise BadInput(
-            where=str(place), key="the file", value=problem.strerror, expected="a request"
-        ) from problem
-    if not text.lstrip().startswith(b"-----BEGIN"):
-        return text
-    try:
-        found = x509.load_pem_x509_csr(text)
-    except ValueError as problem:
-        raise BadInput(
-            where=str(place), key="the file", value=str(problem), expected="a PEM request"
-        ) from problem
-    return found.public_bytes(serialization.Encoding.DER)
 
 
 def read_number(text: str) -> int:

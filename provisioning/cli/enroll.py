@@ -22,7 +22,6 @@ from provisioning.cli.enroll_options import (
     Seconds,
     State,
     Trusted,
-    request_of,
     secret_from,
     text_of,
 )
@@ -30,7 +29,8 @@ from provisioning.cli.options import AsJson, to_stderr
 from provisioning.est import PATIENCE, BasicLogin, EstClient
 from provisioning.est_answers import Issued, Parked
 from provisioning.private_files import write_durably
-from provisioning.trusted_files import certificate_in
+from provisioning.request_files import request_in
+from provisioning.trusted_files import chain_in
 
 NOT_YET = 9
 """Exit status of an enrollment that the server put off: the same command later goes on."""
@@ -104,11 +104,11 @@ def enroll(
         mine.connector() as connector,
         EstClient(url, connector, login=login, label=label, patience=patience) as client,
     ):
-        waiting = _waiting(parked, "simpleenroll", request_of(csr))
+        waiting = _waiting(parked, "simpleenroll", request_in(csr))
         if waiting is not None:
             made = client.resume(waiting, by=by)
         else:
-            made = client.enroll(request_of(csr), by=by)
+            made = client.enroll(request_in(csr), by=by)
     _end(made, out, parked, as_json)
 
 
@@ -146,11 +146,11 @@ def reenroll(
         mine.connector() as connector,
         EstClient(url, connector, label=label, patience=patience) as client,
     ):
-        waiting = _waiting(parked, "simplereenroll", request_of(csr))
+        waiting = _waiting(parked, "simplereenroll", request_in(csr))
         if waiting is not None:
             made = client.resume(waiting, by=by)
         else:
-            made = client.reenroll(request_of(csr), certificate_in(chain), by=by)
+            made = client.reenroll(request_in(csr), chain_in(chain)[0], by=by)
     _end(made, out, parked, as_json)
 
 

@@ -31,7 +31,7 @@ from provisioning.dps_enrollment import Allocation, Enrollment, Kind, Reprovisio
 from provisioning.dps_service import POLICY, DpsService
 from provisioning.file_trouble import refused
 from provisioning.http_errors import ServiceRefused
-from provisioning.trusted_files import certificate_in
+from provisioning.trusted_files import chain_in
 
 dps = typer.Typer(help="Azure's Device Provisioning Service.", no_args_is_help=True)
 
@@ -91,7 +91,7 @@ def dps_enroll(
     --device-id is for one device (--kind individual): a group's devices have their own names.
     Boxes with IoT Edge need --edge. What no option says stays as it is, with --replace, too.
     """
-    wanted = certificate_in(certificate)
+    wanted = chain_in(certificate)[0]
     wish = Wish(
         device_id=device_id, hub=hub, edge=edge, twin=_twin_in(twin) if twin else None,
         allocation=allocation, webhook=(webhook, webhook_version) if webhook else None,

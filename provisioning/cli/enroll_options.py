@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from harness.config_secret import LONGEST, SecretFile
 from harness.errors import BadInput, Misuse
 from harness.secret import Secret
 from provisioning.authority_tokens import check_module
+from provisioning.certificates import pem
 from provisioning.http_connection import Connector
 from provisioning.http_place import HostPlace
 from provisioning.http_tls import FileIdentity, TlsConnector
@@ -24,7 +23,7 @@ from provisioning.http_token_tls import TokenIdentity, TokenTlsConnector
 from provisioning.iotedge_uri import Pkcs11Uri
 from provisioning.pin_check import HostPinCheck
 from provisioning.station import Station
-from provisioning.trusted_files import roots_in
+from provisioning.trusted_files import chain_in, roots_in
 
 Trusted = Annotated[
     Path | None,
@@ -78,24 +77,6 @@ def text_of(path: Path) -> str:
         raise _unreadable(path, problem) from None
 
 
-def request_of(path: Path) -> bytes:
-    """DER of a PKCS#10 request in a file, PEM or DER. Raises BadInput."""
-    try:
-        octets = path.read_bytes()
-    except OSError as problem:
-        raise _unreadable(path, problem) from None
-    try:
-        if octets.lstrip().startswith(b"-----"):
-            found = x509.load_pem_x509_csr(octets)
-        else:
-            found = x509.load_der_x509_csr(octets)
-    except ValueError:
-        raise BadInput(
-            where=str(path), key="the file", value="(other octets)", expected="a PKCS#10 request"
-        ) from None
-    return found.public_bytes(Encoding.DER)
-
-
 @dataclass(frozen=True, slots=True)
 class Client:
     """What the options say about this side of TLS."""
@@ -134,7 +115,7 @@ class Client:
         check_module(self.module)
         station = Station(self.state.absolute()) if self.state else Station.default()
         return TokenIdentity(
-            chain=text_of(chain),
+            chain=pem(*chain_in(chain)).decode(),
             key=found,
             module=str(self.module.absolute()),
             pin=secret_from(self.pin_file),

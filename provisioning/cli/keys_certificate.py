@@ -25,7 +25,7 @@ from provisioning.device_key import check_is_device_key
 from provisioning.key_names import checked_purpose
 from provisioning.key_rotation import some_generations
 from provisioning.private_files import write_durably
-from provisioning.trusted_files import certificates_in
+from provisioning.trusted_files import chain_in, root_in
 from provisioning.unfinished import record_is_behind
 
 
@@ -103,8 +103,8 @@ def install(
     """
     checked_purpose(purpose)
     chosen = Chosen(target, serial, config, token, pins, state)
-    leaf, *above = certificates_in(chain)
-    trusted = certificates_in(root)[0]
+    leaf, *above = chain_in(chain)
+    trusted, below = root_in(root)
     with chosen.box() as box:
         check_is_device_key(
             chosen.station,
@@ -120,7 +120,7 @@ def install(
             leaf,
             key=newest.key.public_key,
             serial=box.target.serial,
-            above=above,
+            above=(*above, *below),
             root=trusted,
             idevid=idevid,
         )

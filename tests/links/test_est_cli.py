@@ -114,7 +114,7 @@ def test_untrusted_server_is_status_5(pki: Pki, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--csr", "absent.csr"), "readable file"),
+        (("--csr", "absent.csr"), "a readable file"),
         (("--csr", "ca.pem"), "PKCS#10"),
         (("--csr", "device.csr", "--user", "x"), "go together"),
         (("--csr", "device.csr", "--chain", "ca.pem"), "go together"),

@@ -12,10 +12,11 @@ from typing import Self
 from harness.errors import BadInput
 from harness.shown import HIDDEN, shown
 from provisioning.authority_policy import DEVICE, ISSUING, OPTIONAL_DEVICE_KEYS, ROOT, KeyRule
+from provisioning.authority_tokens import key_id
 from provisioning.idevid import HARDWARE_TYPE
+from provisioning.pkcs11_uri import is_uri
 from provisioning.private_files import write_durably
 from provisioning.token_public import KeyProfile
-from provisioning.token_uri import TokenUri
 
 FORMAT = "trustbox-ca-1"
 _OID = re.compile(r"[0-2](\.(0|[1-9][0-9]{0,38})){1,30}")
@@ -154,8 +155,8 @@ class _Reader:
     def token(self) -> str:
         """Never quoted when it is wrong: people put PINs into URIs."""
         value = self._found.get("token")
-        if isinstance(value, str) and value.startswith("pkcs11:") and len(value) < 1000:
-            TokenUri.parse(value, where=f"{self._where}, {self._under}.token")
+        if isinstance(value, str) and is_uri(value) and len(value) < 1000:
+            key_id(value, b"", where=f"{self._where}, {self._under}.token")
             return value
         if isinstance(value, str) and re.fullmatch(r"softhsm:[a-z]{1,16}", value):
             return value

@@ -17,6 +17,7 @@ from harness.deadline import Deadline
 from harness.errors import BadInput, DeviceRefused, Misuse
 from harness.owned import distrust
 from harness.secret import Secret
+from harness.shown import HIDDEN
 from provisioning.pin_budget import PinBudget
 from provisioning.private_files import read_private
 from provisioning.softhsm import softhsm_token
@@ -40,11 +41,17 @@ def nobody_to_ask(label: str) -> Secret:
     )
 
 
-def key_id(spec: str, default: bytes) -> bytes:
-    """The CKA_ID that the URI names, or ours."""
+def key_id(spec: str, default: bytes, *, where: str = "the token's URI") -> bytes:
+    """The CKA_ID that the URI names, or ours. Raises BadInput, naming ``where``, for a URI that is
+    none, or names the key by its label alone.
+    """
     if spec.startswith("softhsm:"):
         return default
-    return TokenUri.parse(spec, where="the token's URI").id or default
+    uri = TokenUri.parse(spec, where=where)
+    if uri.object is not None and uri.id is None:
+        expected = "id=%01%02... as well: the key is found by its CKA_ID"
+        raise BadInput(where=where, key="object", value=HIDDEN, expected=expected)
+    return uri.id or default
 
 
 @contextmanager

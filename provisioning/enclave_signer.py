@@ -19,6 +19,7 @@ from harness.errors import BadInput, DeviceRefused, IntegrityFailure
 from provisioning.authority_tokens import PinAsker, nobody_to_ask, opened_token
 from provisioning.enclave_format import LEAST_BITS, MOST_BITS, Algorithm
 from provisioning.key_files import private_key_in, public_key_in
+from provisioning.pkcs11_uri import check_typed, is_uri
 from provisioning.token import Token
 from provisioning.token_public import KeyPair
 from provisioning.token_uri import TokenUri
@@ -77,22 +78,27 @@ class TokenSigner:
 def opened_signer(
     key: str, *, ask: PinAsker = nobody_to_ask, state: Path | None = None, by: Deadline
 ) -> Iterator[TaSigner]:
-    """``key`` is a PEM file's path, or a ``pkcs11:`` URI that names token and key (``id``).
+    """``key`` is a PEM file's path, or a ``pkcs11:`` URI that names token and key (``id``
+    or ``object``).
 
     ``state``: the station that counts a token's wrong PINs. Raises BadInput, Misuse, and for tokens
     what ``opened_token`` raises.
     """
-    if not key.startswith("pkcs11:"):
+    if not is_uri(key):
         yield FileSigner(Path(key))
         return
+    check_typed(key, where="--key")
     uri = TokenUri.parse(key, where="--key")
-    if uri.id is None:
-        expected = "id=%01%02..., the CKA_ID of the signing key"
+    if uri.id is None and uri.object is None:
+        expected = "id=%01%02..., the CKA_ID of the signing key, or object=..., its label"
         raise BadInput(where="--key", key="id", value=None, expected=expected)
     with opened_token(key, state, ask=ask, by=by) as token:
-        pair = token.find(uri.id, by=by)
-        if pair is None:
-            raise DeviceRefused(f"token {uri.token} has no key pair of id {uri.id.hex()}")
+        id = uri.id or token.id_of(uri.object or "", by=by)
+        pair = None if id is None else token.find(id, by=by)
+        if pair is None or uri.object not in (None, pair.label):
+            named = [f"id {uri.id.hex()}"] if uri.id else []
+            named += [f"label {uri.object}"] if uri.object else []
+            raise DeviceRefused(f"token {uri.token} has no key pair of {' and '.join(named)}")
         yield TokenSigner(token, pair, "--key")
 
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from urllib.parse import unquote_to_bytes
 
-from harness.errors import Misuse
+from harness.errors import BadInput, Misuse
 from harness.secret import Secret
+from harness.shown import HIDDEN
+from provisioning.pkcs11_uri import attributes, utf8
+from provisioning.token_state import TokenState
 
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789")
 """What stays as it is. Less than RFC 7512 allows: aziotctl encodes ``-`` as well, and an encoded
 octet is read by everybody, a bare space or & is not."""
-_KEYS = ("token", "object", "id", "type", "slot-id")
+_KNOWN = (
+    "token", "serial", "manufacturer", "model", "object", "id", "type", "slot-id", "pin-value"
+)  # fmt: skip
 _TYPES = frozenset({"", "private", "public", "cert", "data", "secret-key"})
-_ENCODED = re.compile(r"(?:[A-Za-z0-9\-._~:\[\]@!$'()*+,=/|]|%[0-9A-Fa-f]{2})*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,9 @@ class Pkcs11Uri:
     type: str = ""
     slot: int = -1
     pin: Secret | None = None
+    serial: str = ""
+    manufacturer: str = ""
+    model: str = ""
 
     def __post_init__(self) -> None:
         if self.token and self.slot >= 0:
@@ -48,6 +53,15 @@ class Pkcs11Uri:
         """The URI. With the PIN only where that is asked for, and only if there is one."""
         parts = [("slot-id", str(self.slot))] if self.slot >= 0 else []
         parts += [("token", _encoded(self.token.encode()))] if self.token else []
+        parts += [
+            (name, _encoded(value.encode()))
+            for name, value in (
+                ("serial", self.serial),
+                ("manufacturer", self.manufacturer),
+                ("model", self.model),
+            )
+            if value
+        ]
         parts += [("object", _encoded(self.object.encode()))] if self.object else []
         parts += [("id", "".join(f"%{octet:02x}" for octet in self.id))] if self.id else []
         parts += [("type", self.type)] if self.type else []
@@ -57,40 +71,33 @@ class Pkcs11Uri:
         return text
 
     @classmethod
-    def parse(cls, text: str) -> Pkcs11Uri:
-        """Raises Misuse, never quoting the text: it may hold a PIN."""
-        scheme, _, rest = text.partition(":")
-        path, asked, query = rest.partition("?")
-        if scheme != "pkcs11" or (asked and not query):
-            raise Misuse("this is no PKCS#11 URI (RFC 7512)")
-        found = _fields(path, ";")
-        pins = _fields(query, "&") if asked else {}
-        if set(found) - set(_KEYS) or set(pins) - {"pin-value"}:
-            raise Misuse("this PKCS#11 URI has an attribute that is not used here")
+    def parse(cls, text: str, *, where: str = "the key's URI") -> Pkcs11Uri:
+        """Raises Misuse (BadInput, naming the attribute), never quoting the text: it may hold a
+        PIN.
+        """
+        found = attributes(text, _KNOWN, where=where, key="the URI")
         slot = found.get("slot-id", b"")
         if "slot-id" in found and not (slot.isdigit() and len(slot) <= 20):
-            raise Misuse("this PKCS#11 URI's slot is no number")
-        try:
-            return cls(
-                token=found.get("token", b"").decode(),
-                object=found.get("object", b"").decode(),
-                id=found.get("id", b""),
-                type=found.get("type", b"").decode(),
-                slot=int(slot) if slot else -1,
-                pin=Secret(pins["pin-value"]) if "pin-value" in pins else None,
-            )
-        except UnicodeDecodeError:
-            raise Misuse("this PKCS#11 URI's labels are not UTF-8") from None
+            raise BadInput(where=where, key="slot-id", value=HIDDEN, expected="a number")
+        names = ("token", "object", "type", "serial", "manufacturer", "model")
+        texts = {name: utf8(found, name, where=where) or "" for name in names}
+        return cls(
+            **texts,
+            id=found.get("id", b""),
+            slot=int(slot) if slot else -1,
+            pin=Secret(found["pin-value"]) if "pin-value" in found else None,
+        )
 
-
-def _fields(text: str, separator: str) -> dict[str, bytes]:
-    found: dict[str, bytes] = {}
-    for part in text.split(separator):
-        key, given, value = part.partition("=")
-        if not given or key in found or not _ENCODED.fullmatch(value):
-            raise Misuse("this is no PKCS#11 URI (RFC 7512)")
-        found[key] = unquote_to_bytes(value)
-    return found
+    def means(self, state: TokenState) -> bool:
+        """Whether a slot's token is the one that is named, by everything that is named of it."""
+        return (
+            state.initialised
+            and self.token in ("", state.label)
+            and self.slot in (-1, state.slot)
+            and self.serial in ("", state.serial)
+            and self.manufacturer in ("", state.manufacturer)
+            and self.model in ("", state.model)
+        )
 
 
 def _encoded(octets: bytes) -> str:

@@ -48,14 +48,17 @@ class HostPinCheck:
             token.close()
 
     def _mine(self, token: Token, by: Deadline) -> TokenState:
-        if self.key.token:
-            found = token.labelled(self.key.token, by=by)
-        else:
-            found = next((s for s in token.slots(by=by) if s.slot == self.key.slot), None)
-        if found is None or not found.initialised:
+        there = [state for state in token.slots(by=by) if self.key.means(state)]
+        named = self.key.token or f"slot {self.key.slot}"
+        if len(there) > 1:
+            serials = ", ".join(sorted(state.serial for state in there))
             raise DeviceRefused(
-                f"{self.module} shows no token as --key names it"
-                f" ({self.key.token or f'slot {self.key.slot}'})",
+                f"{self.module} shows {len(there)} tokens as --key names it ({named})",
+                hint=f"Put serial=... into the URI; there are {serials}.",
+            )
+        if not there:
+            raise DeviceRefused(
+                f"{self.module} shows no token as --key names it ({named})",
                 hint="Is it plugged in? pkcs11-tool --module MODULE -L shows what is there.",
             )
-        return found
+        return there[0]

@@ -9,6 +9,7 @@ from pathlib import Path
 from harness.errors import BadInput
 from harness.shown import HIDDEN, shown
 from provisioning.key_names import PURPOSE
+from provisioning.pkcs11_uri import is_uri
 from provisioning.token_public import KeyProfile
 from provisioning.token_secrets import SecretProfile
 
@@ -64,7 +65,7 @@ def read_secrets(found: object, where: str, beside: Path) -> PinsFrom:
             )
         return PinsFrom(command=tuple(command) if isinstance(command, list) else None)
     if source == "derived":
-        if not isinstance(hsm, str) or not hsm.startswith(("softhsm:", "pkcs11:")):
+        if not isinstance(hsm, str) or not (hsm.startswith("softhsm:") or is_uri(hsm)):
             expected = "softhsm:line, or a pkcs11: URI of the HSM's token"
             raise BadInput(
                 where=where, key="secrets.hsm", value=shown("hsm", hsm), expected=expected

@@ -55,6 +55,16 @@ class Token(TokenPins, SecretsAndData, Probes):
             )
         return shown_pair(id, public[0])
 
+    def id_of(self, label: str, *, by: Deadline) -> bytes | None:
+        """The CKA_ID of the private key of this label; None when there is none. Raises
+        DeviceRefused when several bear it.
+        """
+        listed = self._listed(None, by)
+        found = {e["id"] for e in listed if e["kind"] == "private" and e["label"] == label}
+        if len(found) > 1:
+            raise DeviceRefused(f"the token holds {len(found)} private keys of label {label}")
+        return next((id for id in found if isinstance(id, bytes)), None)
+
     def ensure(
         self,
         id: bytes,

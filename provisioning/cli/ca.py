@@ -17,6 +17,7 @@ from provisioning.authority_state import lost
 from provisioning.cli import ca_issue, ca_recover, ca_revoke, ca_show
 from provisioning.cli.ca_options import CA_SECONDS, StateDirectory, days_or_unlimited, station_ca
 from provisioning.cli.options import AsJson, to_stderr
+from provisioning.pkcs11_uri import check_typed
 from provisioning.private_files import private_directory
 
 app = typer.Typer(
@@ -117,7 +118,11 @@ def _settled(before: CaSettings | None, given: Mapping[str, object]) -> CaSettin
         inner = found[role]
         if isinstance(inner, dict) and inner.get("days") == "unlimited":
             inner["days"] = None
-    return CaSettings.parse(json.dumps(found).encode(), where="the options")
+    settings = CaSettings.parse(json.dumps(found).encode(), where="the options")
+    for role, typed in given.items():
+        if isinstance(typed, dict) and isinstance(uri := typed.get("token"), str):
+            check_typed(uri, where=f"the options, {role}.token")
+    return settings
 
 
 def _option(name: str, value: object) -> object:

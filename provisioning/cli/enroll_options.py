@@ -22,6 +22,7 @@ from provisioning.http_tls import FileIdentity, TlsConnector
 from provisioning.http_token_tls import TokenIdentity, TokenTlsConnector
 from provisioning.iotedge_uri import Pkcs11Uri
 from provisioning.pin_check import HostPinCheck
+from provisioning.pkcs11_uri import check_typed, is_uri
 from provisioning.station import Station
 from provisioning.trusted_files import chain_in, roots_in
 
@@ -97,7 +98,7 @@ class Client:
             raise Misuse("--chain and --key go together")
         if self.chain is None or self.key is None:
             yield TlsConnector(trusted)
-        elif not self.key.startswith("pkcs11:"):
+        elif not is_uri(self.key):
             yield TlsConnector(trusted, FileIdentity(self.chain, Path(self.key)))
         else:
             place = HostPlace()
@@ -107,7 +108,8 @@ class Client:
                 place.close()
 
     def _token(self, uri: str, chain: Path) -> TokenIdentity:
-        found = Pkcs11Uri.parse(uri)
+        check_typed(uri, where="--key")
+        found = Pkcs11Uri.parse(uri, where="--key")
         if found.pin is not None:
             raise Misuse("a PIN on a command line can be seen by everybody: give it in --pin-file")
         if self.module is None or self.pin_file is None:

@@ -39,6 +39,7 @@ from provisioning.enclave_make import (
     signed_ta,
 )
 from provisioning.enclave_signer import read_public_key
+from provisioning.pkcs11_uri import is_uri
 
 app = typer.Typer(
     help="Trusted Applications (enclaves): build, sign, encrypt, check, load, package.",
@@ -83,7 +84,7 @@ def build(
     Start from a copy of provisioning/enclaves/sample; its sample.c says how. Without --devkit and
     --key both come from the firmware of --target (the emulator's, if none is named).
     """
-    if key is not None and str(key).startswith("pkcs11:"):
+    if key is not None and is_uri(str(key)):
         raise Misuse(
             "the dev kit signs with a PEM file, not with a key in a token",
             hint="Build with any key of your own, then: trustbox ta resign FILE --key pkcs11:…",

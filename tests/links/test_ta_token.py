@@ -95,3 +95,31 @@ def test_a_key_that_cannot_sign_is_refused(
 
     assert (ended.status, out.exists()) == (status, False)
     assert told in ended.err
+
+
+def test_a_key_is_found_by_its_label_and_by_the_uri_that_p11tool_prints(
+    vendor: Vendor, elf: Path
+) -> None:
+    out, rest = elf.with_suffix(".ta"), vendor.uri().partition("?")[2]
+    for named in (
+        "object=ta",
+        "id=%01;object=ta;type=private;model=SoftHSM%20v2;manufacturer=SoftHSM%20project",
+    ):
+        uri = f"PKCS11:token=TA%20vendor;{named}?{rest}"
+        words = ("--uuid", str(ENCLAVE), "--key", uri, "-o", out)
+        ended = ta("sign", elf, *words, environment=vendor.environment)
+
+        assert ended.status == 0, ended.err
+        assert ta("verify", out, "--key", vendor.public).status == 0
+
+
+@pytest.mark.parametrize("named", ["object=absent", "id=%01;object=other"])
+def test_a_label_that_is_not_the_key_s_signs_nothing(vendor: Vendor, elf: Path, named: str) -> None:
+    out, rest = elf.with_suffix(".ta"), vendor.uri().partition("?")[2]
+    uri = f"pkcs11:token=TA%20vendor;{named}?{rest}"
+    ended = ta(
+        "sign", elf, "--uuid", str(ENCLAVE), "--key", uri, "-o", out, environment=vendor.environment
+    )
+
+    assert (ended.status, out.exists()) == (6, False)
+    assert "no key pair of" in ended.err

@@ -60,7 +60,7 @@ def test_pin_is_in_the_text_only_when_asked_for() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "pkcs11:", "pkcs11:token", "pkcs11:token=a;token=b", "pkcs11:token=a b", "PKCS11:token=a",
+        "pkcs11:", "pkcs11:token=a;token=b", "pkcs11:token=a b", "pkcs11:4321",
         "pkcs11:token=%zz", "pkcs11:token=a;slot-id=1", "pkcs11:slot-id=-1", "pkcs11:slot-id=x",
         "pkcs11:token=a?", "pkcs11:token=a?pin-source=file:/x", "pkcs11:token=%ff", "file:/x",
         "pkcs11:token=a;colour=red", "pkcs11:object=a", "pkcs11:token=a;type=x",

@@ -66,7 +66,8 @@ def judge_token(work: Work, by: Deadline) -> str:
         return f"{serial} had no certificate that counts before this run"
     state = work.box.keys.state(label, by=by)
     if state is not None and state.has_user_pin:
-        return f"{serial} has {before[0]}, and its token is there"
+        anew = f"; there is no record in {work.directory}: it and its pins are made anew"
+        return f"{serial} has {before[0]}, and its token is there{'' if work.earlier else anew}"
     if work.replaces is not None:
         return f"{serial} gets another key, which replaces {work.replaces:x}"
     slots = work.box.keys.tokens(by=by)

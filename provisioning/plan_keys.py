@@ -71,11 +71,19 @@ def read_secrets(found: object, where: str, beside: Path) -> PinsFrom:
                 where=where, key="secrets.hsm", value=shown("hsm", hsm), expected=expected
             )
         return PinsFrom(hsm=hsm)
+    if source == "generate":
+        return PinsFrom()
     try:
-        return PinsFrom(file=None if source == "generate" else beside / Path(source).expanduser())
+        file = beside / Path(source).expanduser()
     except RuntimeError:
         expected = "the path of a file; nobody on this machine has the home that it names"
         raise BadInput(where=where, key="secrets.source", value=HIDDEN, expected=expected) from None
+    if not {"/", "."} & set(source) and not file.exists():
+        # A bare word: a PIN, or a typing error in "generate". Later it would be named as a file.
+        expected = '"generate", "command", "derived" or the path of a file that is there'
+        value = shown("source", source, like=("generate", "command", "derived"))
+        raise BadInput(where=where, key="secrets.source", value=value, expected=expected)
+    return PinsFrom(file=file)
 
 
 def read_profile(found: object, where: str) -> KeyProfile:

@@ -40,6 +40,13 @@ def certificate(work: Work, by: Deadline) -> str:
 
 def files(work: Work, by: Deadline) -> str:
     """device.pem, chain.pem and root.pem beside the record: what the line hands on with the box."""
+    try:
+        return _files(work)
+    except IntegrityFailure as problem:
+        raise IntegrityFailure(f"{problem.message}; trustbox provision writes it anew") from problem
+
+
+def _files(work: Work) -> str:
     leaf, judge = need(work.chain, "the certificate")[0], judge_of(work)
     (root,), above = _kept(work, "root.pem", 1), _kept(work, "chain.pem")
     if der(root) != der(judge.root):
@@ -63,6 +70,8 @@ def _kept(work: Work, name: str, most: int = 8) -> tuple[x509.Certificate, ...]:
     place = work.directory / name
     try:
         found = tuple(x509.load_pem_x509_certificates(place.read_bytes()))
+    except FileNotFoundError as problem:
+        raise IntegrityFailure(f"{place} is not there") from problem
     except (OSError, *UNREADABLE) as problem:
         raise IntegrityFailure(f"{place} cannot be read: {problem}") from problem
     if not 1 <= len(found) <= most:

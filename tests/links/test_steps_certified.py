@@ -73,6 +73,17 @@ def test_a_certified_box_whose_token_is_blank_gets_nothing_in_silence(
     assert [entry.number for entry in certificates(station)] == [mine.number]
 
 
+def test_a_lost_record_of_a_certified_box_is_made_anew_and_the_run_says_so(
+    box: HostBox, station: Station
+) -> None:
+    known = as_text(run(box, box.plan(""), station))
+    (station.records(SERIAL) / "record.json").unlink()
+    anew = as_text(run(box, box.plan(""), station))
+
+    assert "there is no record" not in known
+    assert f"there is no record in {station.records(SERIAL)}: it and its pins are made anew" in anew
+
+
 def test_a_record_of_another_ca_refuses_a_blank_token_too(
     blank: HostBox, station: Station, tmp_path: Path
 ) -> None:

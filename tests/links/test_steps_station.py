@@ -92,6 +92,23 @@ def test_box_with_iot_edge_is_enrolled_as_one_and_stays_so(
     assert recorded(station, "enrollment", "hub") == HUB
 
 
+@pytest.mark.parametrize("name", ["chain.pem", "root.pem"])
+def test_a_file_that_the_line_hands_on_and_is_lost_is_named_with_what_writes_it(
+    first: Provisioned, by: Deadline, name: str
+) -> None:
+    file = first.directory / name
+    kept = file.read_bytes()
+    file.unlink()
+    try:
+        with pytest.raises(IntegrityFailure) as refused:
+            reprove_certificate.files(first.work, by)
+    finally:
+        file.write_bytes(kept)
+
+    assert refused.value.message == f"{file} is not there; trustbox provision writes it anew"
+    assert reprove_certificate.files(first.work, by).startswith("device.pem, chain.pem")
+
+
 class Serving:
     """What a run and ``trustbox verify`` make of a certificate that the box shows."""
 

@@ -229,6 +229,16 @@ def test_a_pin_in_a_file_s_place_is_not_shown(tmp_path: Path) -> None:
     assert str(NUMBER) not in chained(refused.value)
 
 
+def test_a_bare_word_as_source_is_a_file_that_is_there_and_else_not_shown(tmp_path: Path) -> None:
+    text = with_value(example_plan(), ("secrets", "source"), SECRET).encode()
+    with pytest.raises(BadInput, match="a file that is there") as refused:
+        parse_plan(text, where="my.toml", beside=tmp_path)
+    (tmp_path / SECRET).touch()
+
+    assert SECRET not in chained(refused.value)
+    assert parse_plan(text, where="my.toml", beside=tmp_path).pins == tmp_path / SECRET
+
+
 def test_a_word_too_many_is_not_shown(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -61,16 +61,20 @@ class BadInput(Misuse):
     """A value in a file or an option has the wrong form.
 
     ``where`` is the file or option, ``key`` the dotted key in it, ``value`` what was found (never a
-    secret: ``harness.shown`` decides) and ``expected`` the form that would be right.
+    secret: ``harness.shown`` decides) and ``expected`` the form that would be right. ``hint``: what
+    to do where nobody can change it by hand.
     """
 
-    def __init__(self, *, where: str, key: str, value: object, expected: str) -> None:
+    def __init__(
+        self, *, where: str, key: str, value: object, expected: str, hint: str = ""
+    ) -> None:
         shown = repr(value)
         if len(shown) > 80:
             shown = shown[:77] + "..."
         super().__init__(
             f"{where}: {key} is {shown}, expected {expected}",
-            hint=f"Change {key} in {where} and run the command again; nothing was done yet.",
+            hint=hint
+            or f"Change {key} in {where} and run the command again; nothing was done yet.",
         )
         self.where, self.key, self.value, self.expected = where, key, value, expected
 

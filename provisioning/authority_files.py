@@ -65,7 +65,12 @@ class CaFiles:
             ) from problem
         except ValueError as problem:
             raise BadInput(
-                where=str(place), key="the file", value=str(problem), expected="a PEM certificate"
+                where=str(place),
+                key="the file",
+                value="damaged",
+                expected="a PEM certificate",
+                hint="Put it aside: trustbox ca init puts back what the index holds, and makes no"
+                " key. Without index.sqlite bring it back from the backup.",
             ) from problem
 
     def save_certificate(self, role: str, made: x509.Certificate) -> None:

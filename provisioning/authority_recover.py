@@ -78,6 +78,9 @@ def planned(
     is to be added to it, or when there is nothing to go by.
     """
     more, given = list(also), list(crls)
+    for place in more:
+        if not place.is_dir():
+            raise Misuse(f"{place}, where more certificates would be, is no directory")
     if not more:
         _refuse_whole(files, given)
     ca = _certificates(files)
@@ -189,8 +192,8 @@ def _present(files: CaFiles, ca: Ca) -> list[Source]:
     place = files.index.path
     try:
         return [of_index(place, f"the older {place.name} that is there", ca)]
-    except Misuse:
-        return []
+    except Misuse as problem:
+        return [Source(f"nothing of the index that is there: {problem.message}")]
 
 
 def _merged(entries: Iterable[Entry]) -> tuple[Entry, ...]:

@@ -82,7 +82,13 @@ def of_index(path: Path, said: str, ca: Ca) -> Source:
         if cut.exists():  # of a change that was cut short: SQLite turns it back by this
             beside = copy.path.with_name(f"{copy.path.name}-journal")
             write_durably(beside, read_bounded(cut, _LARGEST_INDEX, expected="its journal"))
-        entries, crls = list(copy.all()), list(copy.crls())
+        try:
+            entries, crls = list(copy.all()), list(copy.crls())
+        except Misuse as problem:
+            raise Misuse(
+                problem.message.replace(str(copy.path), str(path)),
+                hint="Give another copy with --from, or none: CRLs and records are read anyway.",
+            ) from problem
     if all(entry.spki != fingerprint(ca.issuing) for entry in entries if entry.role == "issuing"):
         raise Misuse(
             f"{path} is the index of another CA: it does not know the key of issuing.pem",
@@ -101,7 +107,12 @@ def of_crl(path: Path, ca: Ca) -> Source:
         entries = [_revoked(entry, BELOW[role]) for entry in found] if role else []
     except (x509.ExtensionNotFound, *UNREADABLE) as problem:
         raise BadInput(
-            where=str(path), key="the file", value="no CRL", expected="a CRL, DER"
+            where=str(path),
+            key="the file",
+            value="no CRL",
+            expected="a CRL, DER",
+            hint="Bring it back from where it is handed out: openssl crl -outform DER makes DER of"
+            " a PEM. If nobody has it, put the file aside.",
         ) from problem
     if role is None:
         raise Misuse(
@@ -136,6 +147,8 @@ def of_records(directory: Path, ca: Ca) -> Source:
 
 
 def _in_file(place: Path) -> Iterator[x509.Certificate]:
+    if not place.is_file():  # a pipe would be waited for, with the CA's lock held
+        return
     try:
         yield from x509.load_pem_x509_certificates(read_bounded(place, _LARGEST))
     except (BadInput, *UNREADABLE):

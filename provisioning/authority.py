@@ -40,6 +40,7 @@ from provisioning.authority_reasons import REASONS, checked_reason
 from provisioning.authority_rules import may_have
 from provisioning.authority_settings import CaSettings
 from provisioning.authority_signing import Signer
+from provisioning.authority_sources import Ca, unknown_of_box
 from provisioning.authority_state import require_set_up
 from provisioning.authority_tokens import ISSUING_ID, key_id
 from provisioning.certificates import fits
@@ -105,12 +106,14 @@ class Authority:
 
         Raises DeviceRefused when the request does not deserve one (``checked_request``,
         ``authority_rules.may_have``), IntegrityFailure when its key is another box's or a CA's,
-        Misuse when the CA cannot certify anybody.
+        Misuse when the CA cannot certify anybody, or the box's record holds one of this CA that
+        the index does not know: with an older index the box would get a second identity.
         """
         allowed = self.settings.device_keys
         key = checked_request(request, serial, allowed=allowed, names=again)
         with locked(self.state, by):
             self._may_issue()
+            self._require_no_unknown(serial)
             earlier = may_have(self.index, spki_sha256(key), serial, replaces=replaces)
             found = self._fitting(earlier, key, serial) if again is None else None
             made = found or self._issue(key, serial, days, by, replaces=replaces, run=run)
@@ -233,6 +236,15 @@ class Authority:
             raise Misuse(
                 f"the issuing CA is good from {begin:%Y-%m-%d} to {end:%Y-%m-%d}, and not now",
                 hint="Is this machine's clock right? If so: trustbox ca renew --issuing.",
+            )
+
+    def _require_no_unknown(self, serial: str) -> None:
+        ca, records = Ca(self.root, self.issuing), self.state.parent / "records"
+        for place, number in unknown_of_box(self.index, ca, records, serial):
+            raise Misuse(
+                f"the CA's index is not the newest one: it does not know {number:x} in {place}",
+                hint="Nothing was signed. Bring back the newest index.sqlite, or add what the"
+                f" records hold: trustbox ca recover --records {records}",
             )
 
     def good(self, serial: str) -> list[Entry]:

@@ -28,7 +28,11 @@ def signer_of(token: Token, id: bytes, certificate: x509.Certificate, by: Deadli
             " token, or its backup.",
         )
     if pair.public_key != certificate.public_key():
-        raise IntegrityFailure(f"the key in the token is not that of {name}")
+        raise IntegrityFailure(
+            f"the key in the token is not that of {name}",
+            hint="Bring back the token that belongs to this CA (SoftHSM2's: hsm/ or hsm-root/), or"
+            " its backup; or is --state or ca.json another station's?",
+        )
     return Signer(token, pair)
 
 

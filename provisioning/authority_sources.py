@@ -146,6 +146,17 @@ def of_records(directory: Path, ca: Ca) -> Source:
     return source
 
 
+def unknown_of_box(index: Index, ca: Ca, records: Path, serial: str) -> Iterator[tuple[Path, int]]:
+    """Directories of the box's record with a certificate of this CA that the index does not know,
+    and the number: it is an older copy then. Letters' case ignored.
+    """
+    for place in sorted(records.iterdir()) if records.is_dir() else ():
+        if place.name.lower() == serial.lower():
+            for entry in of_records(place, ca).entries:
+                if index.get(entry.number) is None:
+                    yield place, entry.number
+
+
 def _in_file(place: Path) -> Iterator[x509.Certificate]:
     if not place.is_file():  # a pipe would be waited for, with the CA's lock held
         return

@@ -61,9 +61,10 @@ def softhsm_token(state: Path, label: str, *, make: bool = True, by: Deadline) -
     private_directory(private_directory(state) / "tokens")
     configuration = state / "softhsm2.conf"
     with locked(state / "lock", "the lock on the factory's token", by=by):
-        text = f"directories.tokendir = {tokens}\nobjectstore.backend = file\nlog.level = ERROR\n"
-        if not configuration.is_file() or configuration.read_text() != text:
-            write_durably(configuration, text.encode())
+        said = f"directories.tokendir = {tokens}\nobjectstore.backend = file\nlog.level = ERROR\n"
+        text = said.encode()
+        if not configuration.is_file() or configuration.read_bytes() != text:
+            write_durably(configuration, text)
         process = TokenProcess(module, environment={"SOFTHSM2_CONF": str(configuration)})
         try:
             token = Token(process)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from harness.errors import BadInput
+from harness.recording import printable
 from harness.secret import Secret
 from provisioning.authority_entry import Entry
 from provisioning.authority_open import StationCa
@@ -62,7 +63,7 @@ def one_line(entry: Entry) -> str:
     if entry.revoked is not None:
         said = f"revoked {entry.revoked:%Y-%m-%d} ({entry.reason})"
     elif entry.to_revoke is not None:
-        said = f"to revoke ({entry.to_revoke})"
+        said = f"to revoke ({printable(entry.to_revoke)})"
     elif entry.over:
         said = f"over ({said})"
     until = "begun, not known to be signed"

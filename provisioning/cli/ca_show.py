@@ -16,6 +16,7 @@ from provisioning.authority_entry import Entry
 from provisioning.authority_files import CaFiles
 from provisioning.authority_index import Index
 from provisioning.authority_keys import named
+from provisioning.authority_life import fingerprint
 from provisioning.authority_policy import POLICY
 from provisioning.authority_publish import is_due
 from provisioning.authority_rules import against_the_rules
@@ -126,7 +127,9 @@ def _listed(lists: Mapping[str, list[Entry]]) -> Iterator[str]:
 def _certificate(files: CaFiles, role: str) -> dict[str, object]:
     found, crl = files.certificate(role), files.crl(role)
     kind = KeyProfile.of(found.public_key())
+    bad = [each for each in files.index.of_key(fingerprint(found)) if each.revoked]
     return {
+        "revoked": bad[0].reason if bad else None,
         "subject": named(found),
         "key": kind.value if kind else None,
         "number": f"{found.serial_number:x}",

@@ -56,6 +56,8 @@ def test_revoking_the_issuing_ca_takes_every_certificate_of_its_key(set_up: Fact
     assert again.returncode == 2
     assert "key was revoked" in again.stderr
     assert issuing(set_up) == second
+    shown = json.loads(set_up.ca("show", "--json").stdout)
+    assert (shown["issuing"]["revoked"], shown["root"]["revoked"]) == ("cACompromise", None)
 
 
 @pytest.mark.fault(

@@ -28,7 +28,7 @@ from collections.abc import Callable
 
 from harness.deadline import Deadline
 from harness.errors import LinkLost, RigError
-from harness.recording import printable
+from harness.shown import printable
 from harness.vitals import Vitals
 
 ENTROPY_BYTES = 33 * 32

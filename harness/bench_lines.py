@@ -17,7 +17,7 @@ from harness.config_bench import BenchConfig
 from harness.console import SerialConsole
 from harness.deadline import Deadline
 from harness.errors import LinkLost, Unreachable
-from harness.recording import printable
+from harness.shown import printable
 from harness.target import World
 
 _LONGEST = 120

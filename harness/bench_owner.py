@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from harness.recording import printable
+from harness.shown import printable
 
 
 @dataclass(frozen=True, slots=True)

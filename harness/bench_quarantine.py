@@ -11,7 +11,7 @@ from pathlib import Path
 from harness.bench_lab import get, put
 from harness.bench_owner import Owner, when
 from harness.errors import RigError
-from harness.recording import printable
+from harness.shown import printable
 
 _KEY = re.compile(r"(?:line|serial)-[A-Za-z0-9._-]{1,80}", re.ASCII)
 

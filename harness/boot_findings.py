@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-from harness.recording import printable
+from harness.shown import printable
 from harness.target import ConsoleLine
 
 LONGEST_QUOTE = 200

@@ -21,9 +21,10 @@ from typing import Protocol
 from harness.deadline import Deadline
 from harness.errors import LinkLost
 from harness.panics import DEFAULT_PANICS
-from harness.recording import LONGEST_LINE, Recording, printable
+from harness.recording import LONGEST_LINE, Recording
 from harness.serial_health import PortCounters
 from harness.serial_line import SerialLine
+from harness.shown import printable
 from harness.target import ConsoleLine, World
 from harness.vitals import Vitals
 

@@ -32,19 +32,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from harness.shown import masked
+from harness.shown import masked, printable_lines
 
 
 class TrustBoxError(Exception):
-    """Root of the tree. Raised only through its subclasses."""
+    """Root of the tree. Raised only through its subclasses.
+
+    A message may quote a box or a server. Whoever shows it (a command, pytest, a log) need not
+    escape anything: control characters are spelt out and secrets hidden here.
+    """
 
     exit_status: int = 1
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        message = masked(message)
+        message = printable_lines(masked(message))
         super().__init__(message)
         self.message = message
-        self.hint = masked(hint)
+        self.hint = printable_lines(masked(hint))
 
     def diagnostics(self) -> str:
         """What a person can do next; empty when there is nothing useful to say."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from harness.deadline import Deadline
 from harness.errors import DeadlineExpired, RigError
-from harness.recording import printable
+from harness.shown import printable
 
 MOST_SAID = 4096
 

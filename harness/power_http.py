@@ -14,7 +14,7 @@ from harness.config_power import Action, HttpPower, PduDaemonPower
 from harness.config_secret import asked
 from harness.deadline import Deadline
 from harness.errors import DeadlineExpired, RigError
-from harness.recording import printable
+from harness.shown import printable
 
 MOST_SAID = 4096
 _FORM = "application/x-www-form-urlencoded"

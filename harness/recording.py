@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 
+from harness.shown import printable
 from harness.target import ConsoleLine
 
 MOST_BYTES = 64 * 1024 * 1024
@@ -100,17 +101,3 @@ class Recording:
             self._line_starts.popleft()
         if self._line_starts and self._line_starts[0][0] < self._base:
             self._line_starts[0] = (self._base, *self._line_starts[0][1:])
-
-
-def printable(text: str) -> str:
-    """``text`` with control characters spelt out: a box must not drive a person's terminal."""
-    if text.isprintable():
-        return text
-    return "".join(
-        c if c.isprintable() or c == "\t" else ascii(c)[1:-1] for c in text.replace("\r", "")
-    )
-
-
-def printable_lines(text: str) -> str:
-    """As ``printable``, but its lines stay lines: for messages that may quote a box."""
-    return "\n".join(map(printable, text.split("\n")))

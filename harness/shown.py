@@ -81,3 +81,17 @@ def secret_like(path: Path) -> str:
 def masked(text: str) -> str:
     """``text`` without the password of an address and the PIN of a ``pkcs11:`` URI in it."""
     return _PIN_VALUE.sub(rf"\g<1>{HIDDEN}", _LOGIN.sub(f"//{HIDDEN}@", text))
+
+
+def printable(text: str) -> str:
+    """``text`` with control characters spelt out: a box must not drive a person's terminal."""
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() or c == "\t" else ascii(c)[1:-1] for c in text.replace("\r", "")
+    )
+
+
+def printable_lines(text: str) -> str:
+    """As ``printable``, but its lines stay lines: for messages that may quote a box."""
+    return "\n".join(map(printable, text.split("\n")))

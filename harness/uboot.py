@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from harness.deadline import Deadline
 from harness.errors import BadFrame, DeadlineExpired, DeviceRefused, LinkLost, Misuse
-from harness.recording import printable
+from harness.shown import printable
 from harness.target import Console
 from harness.uboot_answers import parse_environment, parse_words
 from harness.uboot_line import COUNTDOWN, TRIES, Answer, UBootLine

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from harness.deadline import Deadline
 from harness.errors import BadFrame, DeadlineExpired, LinkLost, Misuse
-from harness.recording import printable
+from harness.shown import printable
 from harness.target import Console
 
 RUN = 8

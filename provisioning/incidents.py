@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 
 from harness.errors import IntegrityFailure
-from harness.recording import printable
+from harness.shown import printable
 from harness.target import Target
 from harness.tee_trouble import StorageDamaged
 from provisioning.journal import now

@@ -17,7 +17,7 @@ from harness.capability import Capability
 from harness.deadline import Deadline
 from harness.errors import BadFrame, DeviceRefused, IntegrityFailure, TeeRefused
 from harness.panics import DEFAULT_PANICS
-from harness.recording import printable
+from harness.shown import printable
 from harness.target import Target, World
 from harness.tee import TeeClient
 from harness.tee_codes import TeeCode, TeeOrigin

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from harness.deadline import Deadline
-from harness.recording import printable
+from harness.shown import printable
 from harness.target import Layout, Shell
 from provisioning.observed import MOST, TA_NAME, DeviceNode
 

@@ -14,7 +14,7 @@ from types import FrameType
 import typer
 
 from harness.errors import TrustBoxError
-from harness.recording import printable_lines
+from harness.shown import printable_lines
 from provisioning.file_trouble import refused
 
 INTERRUPTED = 130

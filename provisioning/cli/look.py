@@ -7,7 +7,7 @@ import json
 import typer
 
 from harness.deadline import Deadline
-from harness.recording import printable_lines
+from harness.shown import printable_lines
 from provisioning.cli.options import AsJson, Serial, TargetName, TargetsFile, opened, to_stderr
 from provisioning.trustbox import TrustBox
 

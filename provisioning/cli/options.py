@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.deadline import Deadline
-from harness.recording import printable_lines
+from harness.shown import printable_lines
 
 if TYPE_CHECKING:
     from harness.target import Target

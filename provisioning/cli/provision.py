@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.status import Status
 
-from harness.recording import printable_lines
+from harness.shown import printable_lines
 from provisioning.cli.ca_options import read_number
 from provisioning.cli.options import AsJson, Lasting, Serial, TargetName, TargetsFile, opened
 from provisioning.cli.terminal import for_people, say_line

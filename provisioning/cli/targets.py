@@ -16,7 +16,7 @@ from harness.bench_quarantine import quarantined
 from harness.bench_quarantine import release as lift
 from harness.config import TargetConfig, choose_bench, load_targets, user_file
 from harness.config_bench import BenchConfig
-from harness.recording import printable, printable_lines
+from harness.shown import printable, printable_lines
 from provisioning.cli.options import AsJson, Serial, TargetsFile
 from provisioning.cli.terminal import for_people, say_line
 

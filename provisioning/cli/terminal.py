@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.text import Text
 
-from harness.recording import printable_lines
+from harness.shown import printable_lines
 
 
 def for_people() -> Console:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from harness.recording import printable
+from harness.shown import printable
 from harness.target import Target
 from provisioning.appraisal import Appraisal
 from provisioning.verdict import Finding, Outcome, Verdict

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from harness.errors import Misuse
-from harness.recording import printable_lines
 from harness.serial_number import checked_serial
+from harness.shown import printable_lines
 from provisioning.cli.options import AsJson, TargetName, TargetsFile, opened
 from provisioning.cli.terminal import for_people, say_line
 from provisioning.record_plan import recorded

@@ -8,6 +8,7 @@ from fixtures.evidence import MOST_CHARACTERS, MOST_LINES, bounded
 from fixtures.plugin import following
 from fixtures.under_test import told
 from harness.errors import BoxDied, BuildFailed, Unreachable
+from tests.selftest.conftest import Run
 
 
 def test_many_lines_show_the_last_and_say_what_was_left_out() -> None:
@@ -60,3 +61,24 @@ def test_a_bug_is_told_with_its_traceback() -> None:
 )
 def test_serial_numbers_are_counted_on(serial: str, steps: int, next_one: str) -> None:
     assert following(serial, steps) == next_one
+
+
+QUOTES = """
+    from harness.errors import DeviceRefused
+
+    def test_it():
+        try:
+            raise OSError(5, "\\x1b[2Jfrom the library")
+        except OSError as problem:
+            problem.add_note("\\x1b[2Jnoted")
+            raise DeviceRefused("the box says '\\x1b[2J'", hint="\\x07") from problem
+"""
+
+
+def test_what_an_error_and_its_cause_quote_of_a_box_does_not_drive_the_terminal(run: Run) -> None:
+    result = run(QUOTES, "--color=no")
+
+    result.assert_outcomes(failed=1)
+    assert "\x1b" not in result.stdout.str()
+    assert r"\x1b[2Jfrom the library" in result.stdout.str()
+    assert r"the box says '\x1b[2J'" in result.stdout.str()

@@ -122,3 +122,25 @@ def test_a_secret_has_no_text_form() -> None:
         pickle.dumps(secret)
     assert secret == Secret(b"1234")
     assert secret.reveal() == b"1234"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.DeviceRefused("the box says '\x1b[2J\x07'", hint="\x1b]0;x"),
+        CommandFailed(["x"], 1, b"", b"\x1b[2Jno\n"),
+        BoxDied("box", "\x1b[2Jpanic"),
+        UntrustedHost("a\x1b[2Jb", pinned="SHA256:a", offered="SHA256:b"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_an_error_quotes_does_not_drive_a_terminal(error: TrustBoxError) -> None:
+    said = f"{error}{error.message}{error.diagnostics()}"
+
+    assert "\x1b" not in said
+    assert "\x07" not in said
+    assert r"\x1b[2J" in said
+
+
+def test_the_lines_of_a_message_stay_lines() -> None:
+    assert str(errors.RigError("first\n\tsecond\x00")) == "first\n\tsecond\\x00"

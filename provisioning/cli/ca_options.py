@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from harness.errors import BadInput
-from harness.recording import printable
 from harness.secret import Secret
+from harness.shown import printable
 from provisioning.authority_entry import Entry
 from provisioning.authority_open import StationCa
 from provisioning.authority_tokens import nobody_to_ask

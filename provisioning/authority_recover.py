@@ -120,16 +120,20 @@ def carried_out(files: CaFiles, found: Recovery) -> Path | None:
     scratch = Index(files.ca / ".index.recovered")
     with Journal(files.ca / "ceremony.jsonl", secrets.token_hex(8)) as journal:
         attempt = journal.begin("recover", f"making the index of {', '.join(found.sources)}")
-        with on_disk(scratch.path, "removed"):
-            scratch.path.unlink(missing_ok=True)
-        scratch.create()
-        scratch.restore(found.entries, found.crls)
-        aside = _aside(files.index.path)
-        with on_disk(files.index.path):
-            scratch.path.replace(files.index.path)
-            sync_directory(files.ca)
-        if stage(files, settings=False) is Stage.NONE:
-            raise IntegrityFailure("the index that was made does not read back")
+        try:
+            with on_disk(scratch.path, "removed"):
+                scratch.path.unlink(missing_ok=True)
+            scratch.create()
+            scratch.restore(found.entries, found.crls)
+            aside = _aside(files.index.path)
+            with on_disk(files.index.path):
+                scratch.path.replace(files.index.path)
+                sync_directory(files.ca)
+            if stage(files, settings=False) is Stage.NONE:
+                raise IntegrityFailure("the index that was made does not read back")
+        except BaseException as problem:
+            attempt.failed(f"{type(problem).__name__}: {problem}")
+            raise
         attempt.done(f"{len(found.entries)} certificates, next CRL numbers {found.next_crl}")
     return aside
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import os
 import shutil
 from dataclasses import replace
@@ -172,3 +173,18 @@ def test_damaged_certificate_of_the_ca_comes_back_as_the_message_says(
     open_authority(authority.token, authority.state, make=P256, by=by)
 
     assert place.read_bytes() == whole
+
+
+def test_recovery_that_failed_ends_in_the_journal(
+    authority: Authority, records: Path, by: Deadline
+) -> None:
+    authority.index.path.unlink()
+    found = planned(authority.files, records)
+    (authority.state / ".index.recovered").mkdir()
+
+    with locked(authority.state, by), pytest.raises(Misuse):
+        carried_out(authority.files, found)
+
+    last = (authority.state / "ceremony.jsonl").read_text().splitlines()[-1]
+    assert (json.loads(last)["step"], json.loads(last)["phase"]) == ("recover", "failed")
+    assert not authority.index.exists()

@@ -84,6 +84,7 @@ class SerialConsole:
         self._reader: threading.Thread | None = None
         self._broken = False
         self._began = 0.0
+        self._attaching = threading.Lock()
         self._tap: Tap | None = None
         self._cursor = 0
         self._vitals.subscribe(self._wake)
@@ -108,8 +109,9 @@ class SerialConsole:
 
     def detach(self) -> None:
         """Take what still waits on the line, and close it. The record stays. Safe to repeat."""
-        line, reader = self._line, self._reader
-        self._line = self._reader = None
+        with self._attaching:  # two that detach at once must not both close one descriptor
+            line, reader = self._line, self._reader
+            self._line = self._reader = None
         if line is not None and reader is not None:
             line.cancel()
             reader.join()
@@ -247,15 +249,20 @@ class SerialConsole:
                 self._recording.append(text)
                 watch.look(text)
 
-        while data := line.read():
-            deliver(data)
-        line.rest(deliver)
-        if (tap := self._tap) is not None:
-            keep(tap.ended())
-        watch.finish()
-        if self._line is line:
-            self._broken = True
-        self._wake()
+        try:
+            while data := line.read():
+                deliver(data)
+            line.rest(deliver)
+            if (tap := self._tap) is not None:
+                keep(tap.ended())
+            watch.finish()
+        except Exception:  # noqa: BLE001 - whatever it was, the line is not read any more
+            # A defect of ours; a reader that is gone must not look like a box that is silent.
+            self._log.exception("the reader of %s ended", line.url)
+        finally:
+            if self._line is line:
+                self._broken = True
+            self._wake()
 
     def _wake(self) -> None:
         with self._recording.changed:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import select
 import socket
 import stat
 import struct
@@ -21,6 +20,7 @@ from collections.abc import Callable
 import serial
 
 from harness.errors import LinkLost, Unreachable
+from harness.ready import readable
 from harness.serial_health import PortCounters
 
 CHUNK = 64 * 1024
@@ -78,8 +78,7 @@ class SerialLine:
         if self._descriptor is None:
             return self._read_queue()
         try:
-            ready, _, _ = select.select([self._descriptor, self._awake], [], [])
-            if self._descriptor not in ready:
+            if self._descriptor not in readable([self._descriptor, self._awake]):
                 return b""
             return os.read(self._descriptor, CHUNK)
         except OSError:  # EIO: the other end of a pty was closed
@@ -91,7 +90,7 @@ class SerialLine:
             return
         for _ in range(1024 * 1024 // CHUNK):
             try:
-                if not select.select([self._descriptor], [], [], 0)[0]:
+                if not readable([self._descriptor], 0):
                     return
                 data = os.read(self._descriptor, CHUNK)
             except OSError:
@@ -112,7 +111,8 @@ class SerialLine:
         """Raises LinkLost when the line ended. Lines of bytes alone swallow a break unseen."""
         try:
             self._port.send_break(seconds)
-        except (serial.SerialException, OSError, termios.error) as problem:
+        # ValueError: pyserial's, when an RFC 2217 server refuses the option.
+        except (serial.SerialException, OSError, ValueError, termios.error) as problem:
             raise LinkLost(f"the serial line {self.url} takes no break: {problem}") from problem
 
     def counters(self) -> PortCounters:

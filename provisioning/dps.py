@@ -211,9 +211,9 @@ class _Registration:
         check_whose(progress, device)
         if progress.status in FINAL:
             raise _final(self._doing, progress)
-        if not progress.operation:
+        if not (progress.operation or self._operation):
             raise BadFrame("the provisioning service is assigning but names no operation")
-        if self._operation and progress.operation != self._operation:
+        if self._operation and progress.operation not in ("", self._operation):
             raise BadFrame("the provisioning service answered about another operation")
         self._assigning = True
         if not self._operation:

@@ -31,13 +31,17 @@ from provisioning.dps_sas import sas_token
 from provisioning.http_client import Answer, Http
 from provisioning.http_connection import Connector
 from provisioning.http_errors import ServiceBusy, ServiceRefused
+from provisioning.http_waiting import backoff, pause, retry_after
 
 API_VERSION = "2021-10-01"
 POLICY = "provisioningserviceowner"
 
 
 class DpsService:
-    """One provisioning service. Methods raise what HTTP raises, ServiceRefused and ServiceBusy."""
+    """One provisioning service. Methods raise what HTTP raises, ServiceRefused and ServiceBusy.
+
+    While it has too much to do (429) it is asked again, until the deadline.
+    """
 
     def __init__(
         self,
@@ -128,19 +132,28 @@ class DpsService:
         body: dict[str, object] | None = None,
         headers: dict[str, str] | None = None,
     ) -> Answer:
-        token = sas_token(self._http.base.host, self._policy, self._key())
-        return self._http.request(
-            method,
-            f"{path}{self._version}",
-            by=by,
-            headers={
-                "authorization": token,
-                "content-type": "application/json",
-                "accept": "application/json",
-                **(headers or {}),
-            },
-            body=b"" if body is None else json.dumps(body).encode(),
-        )
+        failures = 0
+        while True:
+            answer = self._http.request(
+                method,
+                f"{path}{self._version}",
+                by=by,
+                headers={
+                    "authorization": sas_token(self._http.base.host, self._policy, self._key()),
+                    "content-type": "application/json",
+                    "accept": "application/json",
+                    **(headers or {}),
+                },
+                body=b"" if body is None else json.dumps(body).encode(),
+            )
+            if answer.status != 429:  # a 5xx may have been done all the same
+                return answer
+            failures += 1
+            asked, doing = retry_after(answer.header("retry-after")), "the provisioning service"
+            wait = backoff(failures) if asked is None else asked
+            if wait >= by.left(doing):
+                return answer
+            pause(wait, doing, by=by)
 
 
 def _path(kind: Kind, id: str) -> str:

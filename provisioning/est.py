@@ -27,6 +27,7 @@ from provisioning.est_wire import (
     certificates,
     plain_text,
     request_body,
+    salvaged,
     wanted_attributes,
 )
 from provisioning.http_client import Answer, Http
@@ -37,6 +38,11 @@ from provisioning.http_waiting import backoff, pause, retry_after
 WELL_KNOWN = "/.well-known/est"
 PATIENCE = 60.0
 """Seconds of Retry-After up to which a station waits; beyond, the enrollment is parked."""
+
+_FORBIDDEN = (
+    "If it wants a client certificate: was one given, and did the server ask for it in TLS? One"
+    " that never asks never sees it; TLS 1.3 servers may ask after the handshake as well."
+)
 
 Binder = Callable[[bytes], bytes]
 """Signs a request (DER) that is bound to a connection, given its tls-unique."""
@@ -153,8 +159,7 @@ class EstClient:
             octets = request if isinstance(request, bytes) else self._bound(request, by)
             asked = loaded_request(octets)
             answer = self._post(operation, octets, by)
-            if answer.status == 200:
-                found = certificates(_typed(answer, operation), operation)
+            if found := _issued(answer, operation):
                 self._received(issued_for(found, asked))
                 return judged(found, asked, same_name=operation == "simplereenroll")
             if answer.status != 202:
@@ -207,7 +212,25 @@ class EstClient:
             raise ServiceBusy(doing, status, retry_after(answer.header("retry-after")))
         if status < 400:
             raise BadFrame(f"{doing}: the server answered {status}, which EST does not know")
-        raise ServiceRefused(doing, said, http_status=status)
+        hint = _FORBIDDEN if status == 403 else ""
+        raise ServiceRefused(doing, said, http_status=status, hint=hint)
+
+
+def _issued(answer: Answer, operation: str) -> tuple[x509.Certificate, ...]:
+    """What an answer brings, whatever its type and wrapping: nobody issues it a second time.
+
+    Empty for an answer that says something else than yes. Raises BadFrame for a yes without one.
+    """
+    if not 200 <= answer.status < 300 or answer.status == 202:
+        return ()
+    try:
+        if answer.status == 200:
+            return certificates(_typed(answer, operation), operation)
+    except BadFrame:
+        if found := salvaged(answer.body):
+            return found
+        raise
+    return salvaged(answer.body)
 
 
 def _typed(answer: Answer, what: str) -> bytes:

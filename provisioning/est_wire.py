@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.serialization import pkcs7
 from cryptography.x509.oid import AttributeOID
 
 from harness.errors import BadFrame
+from provisioning.pem_text import is_der
 
 CHALLENGE_PASSWORD = "1.2.840.113549.1.9.7"  # noqa: S105 - an OID
 LONGEST_TEXT = 200
@@ -69,8 +70,49 @@ def certificates(body: bytes, what: str) -> tuple[x509.Certificate, ...]:
     return tuple(found)
 
 
+def salvaged(body: bytes) -> tuple[x509.Certificate, ...]:
+    """The certificates of an answer whose wrapping is wrong; none when there are none.
+
+    For what a CA has issued and does not take back: PKCS#7 or certificates themselves, as base64,
+    PEM or DER, behind a byte order mark. Whether they are good is judged as that of any others.
+    """
+    if is_der(body):
+        wrapped = [body]
+    else:
+        text = body.decode("utf-8-sig", errors="replace")
+        inner = re.findall(r"-----BEGIN [A-Z0-9 ]+-----(.*?)-----END", text, re.DOTALL) or [text]
+        wrapped = [octets for one in inner if (octets := _base64(one))]
+    found: list[x509.Certificate] = []
+    for octets in wrapped[:MOST_CERTIFICATES]:
+        for load in (pkcs7.load_der_pkcs7_certificates, _bare):
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    found += load(octets)
+                break
+            except Exception:  # noqa: BLE001, S112 - bytes of a stranger, as above
+                continue
+    return tuple(found[:MOST_CERTIFICATES])
+
+
+def _base64(text: str) -> bytes:
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except ValueError:
+        return b""
+
+
+def _bare(octets: bytes) -> list[x509.Certificate]:
+    return [x509.load_der_x509_certificate(octets)]
+
+
 def wanted_attributes(body: bytes, what: str) -> tuple[str, ...]:
-    """The OIDs of a csrattrs answer: ``SEQUENCE OF (OID | Attribute)`` (RFC 7030 4.5.2)."""
+    """The OIDs of a csrattrs answer: ``SEQUENCE OF (OID | Attribute)`` (RFC 7030 4.5.2).
+
+    An empty answer has no wishes: some servers say 200 where RFC 7030 says 204.
+    """
+    if not body.strip():
+        return ()
     octets = body_octets(body, what)
     try:
         oids = []

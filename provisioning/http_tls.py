@@ -11,13 +11,17 @@ from pathlib import Path
 
 from harness.connecting import connected
 from harness.deadline import Deadline
-from harness.errors import BadInput, DeadlineExpired, LinkLost
+from harness.errors import BadInput, DeadlineExpired, LinkLost, TrustBoxError
 from harness.ready import readable
 from harness.secret import Secret
 from provisioning.certificates import pem
+from provisioning.est_wire import plain_text
 from provisioning.http_errors import ServiceRefused, UntrustedServer
 from provisioning.key_files import private_pem_in
 from provisioning.trusted_files import chain_in, roots_of
+
+_NAMES = (62, 64)
+"""X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH (x509_vfy.h)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +55,26 @@ class TlsConnector:
             secured = context.wrap_socket(plain, server_hostname=host, suppress_ragged_eofs=False)
         except BaseException as problem:
             plain.close()
+            if isinstance(problem, ssl.SSLCertVerificationError) and problem.verify_code in _NAMES:
+                named = self._names(context, host, port, by)
+                raise UntrustedServer(what, f"{problem.verify_message}{named}") from problem
             raise _judged(what, problem, by) from problem
         return TlsConnection(secured, what)
+
+    @staticmethod
+    def _names(context: ssl.SSLContext, host: str, port: int, by: Deadline) -> str:
+        """The names of a certificate that a trusted root vouches for and that bears others."""
+        context.check_hostname = False
+        try:
+            with connected(host, port, by=by) as plain:
+                plain.settimeout(by.left(f"TLS with {host}:{port}"))
+                with context.wrap_socket(plain, server_hostname=host) as secured:
+                    found = secured.getpeercert() or {}
+        except (OSError, TrustBoxError):
+            return ""
+        listed = found.get("subjectAltName", ())
+        names = [str(one[1]) for one in listed if isinstance(one, tuple) and len(one) == 2]
+        return f"; it is for {plain_text(', '.join(names[:8]).encode()) or 'no name'}"
 
     def _context(self) -> ssl.SSLContext:
         # With an empty text it would take the system's roots.
@@ -62,6 +84,8 @@ class TlsConnector:
         if self.bindable:
             context.maximum_version = ssl.TLSVersion.TLSv1_2
         if self.identity is not None:
+            # A web server with a rule per path asks when it has seen the path (RFC 8446 4.6.2).
+            context.post_handshake_auth = True
             self._load(context, self.identity)
         return context
 

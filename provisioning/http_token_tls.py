@@ -173,6 +173,7 @@ class TokenTlsConnector:
         return [
             # no_ign_eof: it ends with its input, or it would stay behind when SSH goes away.
             *("-quiet", "-no_ign_eof", "-nocommands", "-verify_quiet", "-verify_return_error"),
+            "-enable_pha",
             *("-min_protocol", "TLSv1.2", "-connect", self._via or f"{shown}:{port}", *names),
             *(trust if self._trusted is not None else ()),
             *("-cert", files["chain.pem"], "-cert_chain", files["chain.pem"]),

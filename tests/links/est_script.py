@@ -33,12 +33,21 @@ class ScriptedServer:
     """Answers its lines in turn, one a connection, the last one for ever; keeps what it got."""
 
     def __init__(
-        self, pki: Pki, *lines: Line, newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3
+        self,
+        pki: Pki,
+        *lines: Line,
+        newest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3,
+        asks_later: bool = False,
     ) -> None:
+        """``asks_later``: a line may ask for the client's certificate after the handshake."""
         self._lines = lines
         self.requests: list[bytes] = []
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.maximum_version = newest
+        if asks_later:
+            self._context.post_handshake_auth = True
+            self._context.load_verify_locations(cadata=pki.text)
+            self._context.verify_mode = ssl.CERT_REQUIRED
         self._context.load_cert_chain(pki.here / "server.pem", pki.here / "server.key")
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]

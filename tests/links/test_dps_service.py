@@ -14,7 +14,7 @@ from harness.secret import Secret
 from provisioning.dps import DpsDevice
 from provisioning.dps_enrollment import Enrollment, Kind
 from provisioning.dps_service import DpsService
-from provisioning.http_errors import ServiceRefused
+from provisioning.http_errors import ServiceBusy, ServiceRefused
 from provisioning.http_tls import TlsConnector
 from tests.links.dps_server import HUB, KEY, DpsServer, Fault
 from tests.links.est_pki import Pki, new_key
@@ -206,3 +206,32 @@ def test_what_is_found_is_what_was_given(
     assert (
         found == made == Enrollment(Kind.INDIVIDUAL, DEVICE, made.sha256, True, "d", HUB, made.etag)
     )
+
+
+def test_a_service_with_too_much_to_do_is_asked_again(pki: Pki, by: Deadline) -> None:
+    busy = [Fault(429, headers={"retry-after": "0"}, only=verb) for verb in ("GET", "PUT")]
+    with (
+        DpsServer(pki, *busy) as server,
+        DpsService(server.url, TlsConnector(pki.text), lambda: Secret(KEY)) as service,
+    ):
+        made, new = service.ensure(Kind.GROUP, "line-3", pki.root, by=by)
+
+        assert (made.id, new) == ("line-3", True)
+        assert not server.faults
+
+
+@pytest.mark.fault(
+    "DPS",
+    "the service has too much to do (429) beyond the deadline when an enrollment is made",
+    comes="ServiceBusy (9) with the seconds that it asked for; nothing was changed",
+    then="run it again after that time",
+)
+def test_a_service_that_is_busy_beyond_the_deadline_is_told_as_busy(pki: Pki) -> None:
+    with (
+        DpsServer(pki, Fault(429, headers={"retry-after": "3600"})) as server,
+        DpsService(server.url, TlsConnector(pki.text), lambda: Secret(KEY)) as service,
+        pytest.raises(ServiceBusy, match="come back in 3600") as caught,
+    ):
+        service.find(Kind.GROUP, "line-3", by=Deadline.after(10))
+    assert caught.value.exit_status == 9
+    assert len(server.requests) == 1

@@ -31,6 +31,7 @@ from provisioning.http_waiting import pause
 from tests.links.dps_server import HUB, DpsServer, Fault
 from tests.links.dps_token import PIN, DeviceToken, device_token
 from tests.links.est_asking import KEY, REQUEST, p7
+from tests.links.est_late import asking_late
 from tests.links.est_pki import Pki, new_key, pem_of
 from tests.links.est_script import ScriptedServer, answer
 
@@ -271,3 +272,15 @@ def test_est_goes_the_same_way(near: DeviceToken, pki: Pki, by: Deadline) -> Non
 
 def test_silence_of_openssl_is_a_good_end() -> None:
     assert judged_ending("h:1", " \n") is None
+
+
+def test_a_certificate_that_is_asked_for_after_the_handshake_is_shown_by_the_token(
+    pki: Pki, near: DeviceToken, by: Deadline
+) -> None:
+    connector = TokenTlsConnector(near.place, near.identity, pki.text)
+    with (
+        ScriptedServer(pki, asking_late, asks_later=True) as server,
+        EstClient(server.url, connector) as client,
+        pytest.raises(ServiceRefused, match=rf"418.*{DEVICE}"),
+    ):
+        client.enroll(REQUEST, by=by)

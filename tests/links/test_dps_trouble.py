@@ -6,6 +6,7 @@ import pytest
 
 from harness.deadline import Deadline
 from harness.errors import (
+    BadFrame,
     DeadlineExpired,
     LinkLost,
     TrustBoxError,
@@ -177,3 +178,51 @@ def test_look_up_gives_up_when_the_service_is_busy_beyond_the_deadline(
 def device_at(server: DpsServer) -> DpsDevice:
     connector = TlsConnector(server.pki.text, server.pki.identity(DEVICE))
     return DpsDevice(SCOPE, DEVICE, connector, endpoint=server.url)
+
+
+DONE = {
+    "operationId": "4.op",
+    "status": "assigned",
+    "registrationState": {
+        "registrationId": DEVICE, "assignedHub": HUB, "deviceId": DEVICE, "status": "assigned"
+    },
+}  # fmt: skip
+NOW = {"retry-after": "0"}
+
+
+@pytest.mark.parametrize(
+    "poll", [{"status": "assigning"}, {"operationId": "", "status": "assigning"}]
+)
+def test_poll_without_an_operation_goes_on_with_the_one_that_is_known(
+    pki: Pki, by: Deadline, poll: dict[str, object]
+) -> None:
+    begun = Fault(202, {"operationId": "4.op", "status": "assigning"}, NOW)
+    with DpsServer(pki, begun, Fault(202, poll, NOW), Fault(200, DONE)) as server:
+        assert register(server, by=by).hub == HUB
+        assert len(server.requests) == 3
+
+
+@pytest.mark.fault(
+    "DPS",
+    "the service says assigning and names no operation at all, or another one in a poll",
+    comes="BadFrame (4); nothing is polled",
+    then="run it again, and tell who runs the service",
+)
+@pytest.mark.parametrize(
+    "faults",
+    [
+        (Fault(202, {"status": "assigning"}, NOW),),
+        (
+            Fault(202, {"operationId": "4.op", "status": "assigning"}, NOW),
+            Fault(202, {"operationId": "4.other", "status": "assigning"}, NOW),
+        ),
+    ],
+    ids=["none", "another"],
+)
+def test_first_answer_without_an_operation_and_another_s_are_bad_frames(
+    pki: Pki, by: Deadline, faults: tuple[Fault, ...]
+) -> None:
+    with DpsServer(pki, *faults) as server:
+        with pytest.raises(BadFrame, match="operation"):
+            register(server, by=by)
+        assert len(server.requests) == len(faults)

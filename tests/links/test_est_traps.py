@@ -104,7 +104,13 @@ def test_answer_cut_short_inside_is_a_bad_frame(pki: Pki, by: Deadline, cut: int
 @pytest.mark.parametrize("kind", ["text/html", "application/json", ""])
 def test_answer_of_another_type_is_a_bad_frame(pki: Pki, by: Deadline, kind: str) -> None:
     with pytest.raises(BadFrame, match="said to be"):
-        enroll(pki, answer(p7(mine(pki)), kind=kind), by=by)
+        enroll(pki, answer(b"MAsGCSqGSIb3DQEHAg==", kind=kind), by=by)
+    with (
+        ScriptedServer(pki, answer(p7(pki.root), kind=kind)) as server,
+        EstClient(server.url, TlsConnector(pki.text)) as client,
+        pytest.raises(BadFrame, match="said to be"),
+    ):
+        client.cacerts(by=by)
 
 
 @pytest.mark.case("N-47")
@@ -215,7 +221,7 @@ def test_server_that_wants_a_binding_says_so_in_its_wishes(pki: Pki, by: Deadlin
         assert client.needs_binding(by=by)
 
 
-@pytest.mark.parametrize("status", ["204 No Content", "404 Not Found"])
+@pytest.mark.parametrize("status", ["204 No Content", "404 Not Found", "200 OK"])
 def test_server_without_wishes_is_fine(pki: Pki, by: Deadline, status: str) -> None:
     with ScriptedServer(pki, answer(b"", status=status)) as server:
         assert EstClient(server.url, TlsConnector(pki.text)).wanted(by=by) == ()

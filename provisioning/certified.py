@@ -147,7 +147,7 @@ def may_make_ca(work: Work, by: Deadline) -> bool:
 def _meant(before: tuple[Certified, ...]) -> str:
     return (
         "If the box is to get another key all the same (a repair, a new board), say which"
-        f" certificate that one replaces: trustbox provision --replace {before[0].number:x}"
+        f" certificate that one replaces: the same command with --replace {before[0].number:x}"
     )
 
 

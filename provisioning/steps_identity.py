@@ -103,7 +103,9 @@ class CertificateStep:
             f"the plan's validity_days is {wanted or 'unlimited'}, and the certificate"
             f" {leaf.serial_number:x} has {'no end' if has is None else f'{has} days'}: it is left"
             f" as it is. For another: trustbox ca renew --device {work.box.target.serial}"
-            f" --days {wanted or 'unlimited'} --now, and trustbox keys install"
+            f" --days {wanted or 'unlimited'} --now --out new.pem, and trustbox keys install"
+            f" {work.plan.key_purpose} new.pem --root {work.directory / 'root.pem'}"
+            f" --serial {work.box.target.serial}"
         )
 
     @staticmethod

@@ -68,7 +68,7 @@ def test_a_certified_box_whose_token_is_blank_gets_nothing_in_silence(
     with pytest.raises(IntegrityFailure, match=r"is blank, although .* was certified") as refused:
         run(box, box.plan(""), station)
 
-    assert f"--replace {mine.number:x}" in refused.value.hint
+    assert f"the same command with --replace {mine.number:x}" in refused.value.hint
     assert objects(box) == []
     assert [entry.number for entry in certificates(station)] == [mine.number]
 
@@ -197,6 +197,8 @@ def test_a_plan_that_wants_another_validity_is_told_and_changes_nothing_unasked(
     assert len(done.work.differs) == 1
     assert f"validity_days is {days or 'unlimited'}, and the certificate" in done.work.differs[0]
     assert "has 3650 days" in done.work.differs[0]
+    root = station.records(SERIAL) / "root.pem"
+    assert f"install device-id new.pem --root {root} --serial {SERIAL}" in done.work.differs[0]
     assert "It differs from the plan" in as_text(done)
     assert as_data(done)["differs"] == done.work.differs
 

@@ -19,14 +19,19 @@ import paramiko
 from paramiko.sftp import CMD_EXTENDED
 
 from harness.deadline import Deadline
-from harness.errors import DeadlineExpired, DeviceRefused, Misuse
+from harness.errors import BadFrame, DeadlineExpired, DeviceRefused, Misuse
 from harness.part_file import part_beside
-from harness.ssh_transport import lost
+from harness.ssh_exec import open_channel
+from harness.ssh_transport import hang_up, lost
 from harness.vitals import Vitals
 
 MOST_FILE = 64 * 1024 * 1024
 CHUNK = 32768
 PREFETCH_FROM = 4 * CHUNK
+_NOISE = (
+    "A start file of that user's shell on the box (.bashrc) may print: let it do so only in"
+    " interactive shells."
+)
 
 
 class SftpFiles:
@@ -41,7 +46,7 @@ class SftpFiles:
         """The whole file. Raises DeviceRefused, LinkLost, BoxDied, DeadlineExpired, Misuse."""
         _check(path)
         doing = f"reading {path}"
-        with self._session(doing, by) as client, client.open(path, "rb") as file:
+        with self._session(doing, by) as client, _opened(client, path, "rb") as file:
             size = file.stat().st_size or 0
             if size > MOST_FILE:
                 raise _too_large(path)
@@ -70,7 +75,7 @@ class SftpFiles:
             assert channel is not None  # noqa: S101 - for the type checker; a session has one
             made = False
             try:
-                with client.open(part, "wxb") as file:
+                with _opened(client, part, "wxb") as file:
                     made = True
                     file.chmod(0o600)  # before any data: the umask is the box's, not ours
                     for start in range(0, len(data), CHUNK):
@@ -110,6 +115,11 @@ class SftpFiles:
             self.close()  # its answer may still come, to a question nobody asks any more
             self._vitals.check()
             raise DeadlineExpired(doing, by.seconds) from None
+        except paramiko.SFTPError as problem:
+            self.close()  # what comes next is no answer to what is asked next
+            raise BadFrame(
+                f"{doing}: the box's SFTP server says what is no SFTP: {problem}", hint=_NOISE
+            ) from problem
         except (EOFError, paramiko.SSHException) as problem:
             self.close()
             raise lost(self._vitals, doing, problem) from problem
@@ -129,7 +139,7 @@ class SftpFiles:
             self._lock.release()
 
     def _open(self, doing: str, by: Deadline) -> paramiko.SFTPClient:
-        channel = self._transport.open_session(timeout=by.left(doing))
+        channel = open_channel(self._transport, self._vitals, by=by)
         # Neither the subsystem's answer nor the version exchange knows a time-out.
         timer = threading.Timer(by.left(doing), channel.close)
         timer.daemon = True
@@ -137,8 +147,11 @@ class SftpFiles:
         try:
             channel.invoke_subsystem("sftp")
             return paramiko.SFTPClient(channel)
+        except paramiko.SFTPError:
+            hang_up(channel)
+            raise
         except (OSError, EOFError, paramiko.SSHException) as problem:
-            channel.close()
+            hang_up(channel)
             by.left(doing)
             if self._transport.is_active():
                 raise DeviceRefused(
@@ -147,6 +160,19 @@ class SftpFiles:
             raise
         finally:
             timer.cancel()
+
+
+@contextlib.contextmanager
+def _opened(client: paramiko.SFTPClient, path: str, mode: str) -> Iterator[paramiko.SFTPFile]:
+    """The file; what was not answered in time is not asked to be closed, nor waited for again."""
+    file = client.open(path, mode)
+    try:
+        yield file
+    except TimeoutError:
+        client.close()
+        raise
+    finally:
+        file.close()
 
 
 def _check(path: str) -> None:
@@ -172,7 +198,7 @@ def _sync(client: paramiko.SFTPClient, file: paramiko.SFTPFile) -> None:
 
 
 def _remove(client: paramiko.SFTPClient, path: str) -> None:
-    with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+    with contextlib.suppress(OSError, EOFError, paramiko.SSHException, paramiko.SFTPError):
         channel = client.get_channel()
         if channel is not None:
             channel.settimeout(2.0)

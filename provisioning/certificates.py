@@ -87,7 +87,8 @@ def check_path(
         if not wrong:
             path = tuple(_verifier(root).verify(found, list(above)).chain)
     except verification.VerificationError as problem:
-        wrong = [f"its path does not verify ({problem})"]
+        told = (str(problem), *(fault for one in (*above, root) if (fault := ca_fault(one))))
+        wrong = [f"its path does not verify ({'; '.join(told)})"]
     except UNREADABLE as problem:
         wrong = [f"it cannot be read ({problem})"]
     if wrong:
@@ -95,9 +96,33 @@ def check_path(
     return path[:-1] if path[-1] == root else path
 
 
+def ca_fault(found: x509.Certificate) -> str:
+    """Why no path leads to or through this CA's certificate, naming it; "" when nothing is wrong.
+
+    RFC 5280 4.2.1.3 and 4.2.1.9 ask for these; OpenSSL takes certificates without them.
+    """
+    name = f"the CA certificate {found.subject.rfc4514_string()[:200]}"
+    try:
+        constraints = found.extensions.get_extension_for_class(x509.BasicConstraints)
+        usage = found.extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound as lacking:
+        what = "keyUsage" if lacking.oid == x509.KeyUsage.oid else "basicConstraints"
+        return f"{name} has no {what}"
+    except UNREADABLE as problem:
+        return f"{name} cannot be read ({problem})"
+    if not constraints.value.ca:
+        return f"{name} is no CA's"
+    if not constraints.critical:
+        return f"{name} has basicConstraints that is not critical"
+    return "" if usage.key_cert_sign else f"{name} has a keyUsage without keyCertSign"
+
+
 def _client_faults(found: x509.Certificate, serial: str) -> list[str]:
     names = [str(n.value) for n in found.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
-    wrong = [] if names == [registration_id(serial)] else [f"its common name is {names!r:.200}"]
+    asked = registration_id(serial)
+    wrong = [] if names == [asked] else [f"its common name is {names!r:.200}, not {asked!r}"]
+    if wrong and [one.lower() for one in names] == [asked]:
+        wrong = [f"{wrong[0]}: the CA changed its capitals, and DPS compares them"]
     for extension in found.extensions:
         value = extension.value
         if isinstance(value, x509.BasicConstraints) and value.ca:

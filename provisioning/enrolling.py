@@ -11,8 +11,8 @@ from cryptography import x509
 
 from harness.config_secret import SecretFile
 from harness.deadline import Deadline
-from harness.errors import IntegrityFailure
-from provisioning.certificates import check_path, lasts
+from harness.errors import BadInput, IntegrityFailure
+from provisioning.certificates import ca_fault, check_path, lasts
 from provisioning.csr import UNREADABLE, registration_id
 from provisioning.dps import DpsDevice
 from provisioning.est import BasicLogin, EstClient
@@ -63,12 +63,15 @@ def is_ours(plan: Plan) -> bool:
 
 
 def judge_of(work: Work) -> Judge:
-    """Raises BadInput when the plan's ``ca`` cannot be read."""
+    """Raises BadInput when the plan's ``ca`` cannot be read, or no path can lead to its root."""
     est = work.plan.est
     if est is None or est.ca is None:
         ca = work.authority()
         return Judge(ca.root, (ca.issuing,), idevid=True, ours=True)
     root, below = root_in(est.ca)
+    if fault := ca_fault(root):
+        expected = "keyUsage with keyCertSign and critical basicConstraints (RFC 5280 4.2.1)"
+        raise BadInput(where=str(est.ca), key="the root", value=fault, expected=expected)
     return Judge(root, below, idevid=est.idevid, ours=False)
 
 

@@ -67,6 +67,7 @@ class CertificateStep:
         return None
 
     def act(self, work: Work, by: Deadline) -> None:
+        judge = judge_of(work)  # refused before anything is asked for: a CA takes nothing back
         if work.plan.est is None:
             issued = self._of_the_station(work, self._request(work, by), by)
             keep_issued(work, issued)
@@ -78,7 +79,7 @@ class CertificateStep:
         else:
             issued, others = enrolled(work, self._request(work, by), by=by)
         work.issued = (*work.issued, issued)
-        path = judge_of(work).path(
+        path = judge.path(
             issued,
             key=need(work.key, "the key").public_key,
             serial=work.box.target.serial,

@@ -32,12 +32,12 @@ ANSWERS = {
     **each(
         pytest.mark.fault(
             "EST",
-            "an answer that is no PKCS#7 in base64: HTML, PEM, other signs, more than 1 MiB",
+            "an answer without a certificate in any form: HTML, cut PEM, other signs, more than 1 MiB",
             comes="BadFrame, status 4, which says what it is; too much is cut off at 1 MiB",
             then="check the server's URL and label: a proxy or another service may answer there;"
             " then run again",
         ),
-        *("HTML", "HTML, said to be so", "PEM", "not base64", "too much"),
+        *("HTML", "HTML, said to be so", "PEM, cut", "not base64", "too much"),
     ),
     "two for one key": pytest.mark.fault(
         "EST",

@@ -32,7 +32,7 @@ ANSWERS = {
     **each(
         pytest.mark.fault(
             "EST",
-            "an answer without a certificate in any form: HTML, cut PEM, other signs, more than 1 MiB",
+            "an answer with no certificate in any form: HTML, cut PEM, other signs, over 1 MiB",
             comes="BadFrame, status 4, which says what it is; too much is cut off at 1 MiB",
             then="check the server's URL and label: a proxy or another service may answer there;"
             " then run again",

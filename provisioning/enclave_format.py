@@ -31,6 +31,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey as RSAPub
 from harness.errors import BadInput
 
 MAGIC = 0x4F545348
+_ELF = b"\x7fELF"
 LARGEST = 16 << 20
 """Bytes; a TA must fit into the TEE's memory many times over before this."""
 DEEPEST = 8
@@ -165,6 +166,12 @@ def take_apart(head: bytes, *, size: int, bare: bool = True, where: str = "encla
 def _signed(reader: Reader, bare: bool) -> Signed:
     at = reader.at
     magic, kind, img_size, algorithm, hash_size, sig_size = reader.unpack(SHDR, "shdr")
+    if at == 0 and reader.data.startswith(_ELF):
+        unsigned = BadInput(
+            where=reader.where, key="the file", value="(an ELF file)", expected="a signed TA"
+        )
+        unsigned.hint = "It is not signed yet: trustbox ta sign FILE --uuid UUID --key KEY -o OUT"
+        raise unsigned
     reader.want("magic", magic, magic == MAGIC, f'{MAGIC:#x} ("HSTO")')
     expected = ("0 (bare), " if bare else "") + "1 (plain), 2 (encrypted) or 3 (subkey)"
     reader.want("type", kind, kind in tuple(ImageType)[0 if bare else 1 :], expected)
@@ -192,7 +199,8 @@ def _application(reader: Reader, signed: Signed, size: int) -> Application:
         iv = reader.take(iv_size, "IV")
         encryption = Encryption(flags == 1, iv, reader.take(tag_size, "tag"))
     head, rest = reader.data[at : reader.at], size - reader.at
-    right = f"{rest}, what follows the headers"
+    apart = f"{abs(rest - signed.size)} bytes {'more' if rest > signed.size else 'less'}"
+    right = f"{rest}, what follows the headers: {apart} than the header says"
     reader.want("image size", signed.size, signed.size == rest, right)
     return Application(signed, uuid, version, encryption, head, reader.at)
 

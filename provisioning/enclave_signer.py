@@ -123,6 +123,18 @@ def signature_is_good(
     return True
 
 
+def has_other_salt(
+    key: rsa.RSAPublicKey, signature: bytes, digest: bytes, algorithm: Algorithm
+) -> bool:
+    """Whether it is a good RSA-PSS signature of any salt length: OP-TEE takes 32 octets only."""
+    try:
+        any_salt = PSS(mgf=MGF1(SHA256()), salt_length=PSS.AUTO)
+        key.verify(signature, digest, any_salt, Prehashed(SHA256()))
+    except (InvalidSignature, ValueError):
+        return False
+    return algorithm is Algorithm.PSS
+
+
 def padding(algorithm: Algorithm) -> AsymmetricPadding:
     return PSS(mgf=MGF1(SHA256()), salt_length=32) if algorithm is Algorithm.PSS else PKCS1v15()
 

@@ -20,7 +20,7 @@ from harness.secret import Secret
 from provisioning.enclave_encryption import decrypted
 from provisioning.enclave_format import Signed, Subkey, TaFile, take_apart
 from provisioning.enclave_make import child_uuid
-from provisioning.enclave_signer import signature_is_good
+from provisioning.enclave_signer import has_other_salt, signature_is_good
 
 PASS, FAIL, UNKNOWN = "pass", "fail", "unknown"
 
@@ -103,6 +103,8 @@ def _chain(file: TaFile, key: rsa.RSAPublicKey) -> Iterator[Checked]:
 def _signature(name: str, signed: Signed, key: rsa.RSAPublicKey) -> Checked:
     good = signature_is_good(key, signed.signature, signed.digest, signed.algorithm)
     why = f"{signed.algorithm.title} by key {fingerprint(key)[:16]}"
+    if not good and has_other_salt(key, signed.signature, signed.digest, signed.algorithm):
+        return Checked(name, FAIL, f"{why}, but with another salt length than 32 octets")
     return Checked(name, PASS if good else FAIL, why if good else f"no {why}")
 
 

@@ -63,7 +63,7 @@ def test_the_headers_alone_tell_what_it_is() -> None:
     ("data", "field"),
     [
         pytest.param(b"", "size", id="empty"),
-        pytest.param(BODY, "magic", id="a raw ELF file"),
+        pytest.param(BODY, "the file", id="a raw ELF file"),
         pytest.param(image()[:10], "shdr", id="cut in the header"),
         pytest.param(image()[:100], "signature", id="cut in the signature"),
         pytest.param(image()[:-1], "image size", id="one byte short"),
@@ -126,3 +126,20 @@ def readable(data: bytes) -> bool:
     except BadInput:
         return False
     return True
+
+
+@pytest.mark.fault(
+    "Files",
+    "a TA's file that is the ELF file before signing, or has octets too many or too few",
+    comes="BadInput (2), which says so: not signed yet, or how many bytes more or less",
+    then="trustbox ta sign FILE, or copy the file again",
+)
+def test_an_elf_file_and_padding_are_named_as_what_they_are() -> None:
+    with pytest.raises(BadInput, match="an ELF file") as unsigned:
+        parse(BODY, where="some.ta")
+    with pytest.raises(BadInput, match="3704 bytes more than the header says"):
+        parse(image() + bytes(3704), where="some.ta")
+    with pytest.raises(BadInput, match="5 bytes less than the header says"):
+        parse(image()[:-5], where="some.ta")
+
+    assert "not signed yet: trustbox ta sign" in unsigned.value.hint

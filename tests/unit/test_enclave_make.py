@@ -6,6 +6,9 @@ from uuid import UUID
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.padding import MGF1, PSS
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.hashes import SHA256
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -230,3 +233,24 @@ def test_a_version_that_does_not_fit_is_refused(version: int) -> None:
 def test_what_is_no_elf_file_is_not_signed() -> None:
     with pytest.raises(BadInput, match="an ELF file"):
         signed_ta(b"#!/bin/sh\n", uuid=ENCLAVE, signer=BOX, by=BY)
+
+
+@pytest.mark.fault(
+    "Files",
+    "a TA is signed with RSA-PSS of another salt length than OP-TEE takes",
+    comes="status 7; the check of the signature says that the salt length is another than 32",
+    then="sign it with a salt of 32 octets (openssl: rsa_pss_saltlen:32)",
+)
+@pytest.mark.parametrize("salt", [0, 20, PSS.MAX_LENGTH], ids=["0", "20", "longest"])
+def test_a_signature_of_another_salt_length_fails_and_says_so(salt: int) -> None:
+    data = made()
+    digest, key = data[20:52], private_key(BOX.name, BOX.bits)
+    lax = key.sign(digest, PSS(MGF1(SHA256()), salt), Prehashed(SHA256()))
+    data = data[:52] + lax + data[52 + len(lax) :]
+
+    found = {one.check: one for one in checks(data, BOX.public_key, uuid=ENCLAVE)}
+    other = {one.check: one for one in checks(data, VENDOR.public_key, uuid=ENCLAVE)}
+
+    assert found["signature"].outcome == other["signature"].outcome == FAIL
+    assert "another salt length than 32" in found["signature"].why
+    assert "salt" not in other["signature"].why

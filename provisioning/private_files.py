@@ -51,10 +51,14 @@ def private_directory(path: Path) -> Path:
 def write_durably(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     """Replace the file with exactly ``data`` and ``mode``, on the disk before this returns.
 
-    What raises leaves the file as it was: Misuse for a path that cannot be used, DiskFailed for a
-    disk that is full, read-only or broken.
+    A device or pipe (/dev/null, /dev/stdout) is written to as it is: one that a file took the place
+    of would be gone for every program. What raises leaves the file as it was: Misuse for a path
+    that cannot be used, DiskFailed for a disk that is full, read-only or broken.
     """
     with on_disk(path):
+        if path.exists() and not path.is_file():
+            path.write_bytes(data)
+            return
         handle, scratch = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
             with os.fdopen(handle, "wb") as file:

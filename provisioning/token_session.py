@@ -93,6 +93,8 @@ class TokenSession:
                 try:
                     return self._process.call(do, doing=doing, by=by, **arguments)
                 except (LinkError, TokenRefused) as problem:
+                    if isinstance(problem, LinkError) and self._process.worker is self._worker:
+                        raise  # it lives, and said what it could not do: nothing was lost
                     if isinstance(problem, TokenRefused):
                         if problem.ckr not in LOST:
                             raise

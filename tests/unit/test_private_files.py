@@ -179,3 +179,25 @@ def test_a_quota_or_limit_of_file_size_is_told_as_a_full_disk(tmp_path: Path) ->
         write_durably(tmp_path / "file", bytes(200))
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pipe_or_device_is_written_to_and_no_file_takes_its_place(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDWR | os.O_NONBLOCK)
+    try:
+        write_durably(pipe, b"a chain")
+
+        assert os.read(reader, 100) == b"a chain"
+        assert pipe.is_fifo()
+    finally:
+        os.close(reader)
+
+
+def test_a_directory_in_the_files_place_stays_and_is_named(tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+
+    with pytest.raises(Misuse, match=r"taken cannot be written: Is a directory"):
+        write_durably(tmp_path / "taken", b"a chain")
+
+    assert list(tmp_path.iterdir()) == [tmp_path / "taken"]

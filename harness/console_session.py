@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from harness.agent_client import AgentConnection
@@ -107,6 +108,14 @@ class Sessions:
     def _dialogue(self) -> Dialogue:
         return Dialogue(self._console.send, self.tap.text, self._vitals)
 
+    @contextmanager
+    def _connected(self) -> Iterator[tuple[Session, ExitStack]]:
+        """A session, dropped afterwards whatever happened unless its stack was emptied."""
+        session = self._connect()
+        with ExitStack() as kept:
+            kept.callback(self._drop, session)
+            yield session, kept
+
     def _connect(self) -> Session:
         link = KeptLink(
             secrets.randbits(32),
@@ -126,20 +135,19 @@ class Sessions:
         """A helper that another host left, or that we gave up: it begins anew."""
         if self._dialogue().look(SIGNS, patience=0.0, by=by) is not None:
             return None  # a prompt, or a box that boots: nobody there who knows frames
-        session = self._connect()
-        for _ in range(RESETS):
-            try:
-                session.link.reset()
-                session.agent.start(by=by.sooner(RESET_SECONDS))
-            except DeadlineExpired:
-                by.left("an answer on the console")
-                continue
-            except (BadFrame, DeviceRefused, LinkLost):
-                session.link.bye()
-                break
-            else:
+        with self._connected() as (session, kept):
+            for _ in range(RESETS):
+                try:
+                    session.link.reset()
+                    session.agent.start(by=by.sooner(RESET_SECONDS))
+                except DeadlineExpired:
+                    by.left("an answer on the console")
+                    continue
+                except (BadFrame, DeviceRefused, LinkLost):
+                    session.link.bye()
+                    break
+                kept.pop_all()
                 return session
-        self._drop(session)
         return None
 
     def _start(self, by: Deadline) -> Session:
@@ -173,18 +181,18 @@ class Sessions:
 
     def _run_helper(self, dialogue: Dialogue, log_out: bool, by: Deadline) -> Session | None:
         """The helper in the place of the shell that listens; None when it does not answer."""
-        session = self._connect()
-        script = start_script(self._layout, session.link.nonce, log_out=log_out)
-        for seconds in START_SECONDS:  # the order may be damaged on its way
-            dialogue.order(script)
-            try:
-                session.agent.start(by=by.sooner(seconds))
-            except DeadlineExpired:
-                by.left("the helper on the box to start")
-            except (LinkError, DeviceRefused) as problem:
-                self._log.debug("no helper yet: %s", problem)
-                break
-            else:
+        with self._connected() as (session, kept):
+            script = start_script(self._layout, session.link.nonce, log_out=log_out)
+            for seconds in START_SECONDS:  # the order may be damaged on its way
+                dialogue.order(script)
+                try:
+                    session.agent.start(by=by.sooner(seconds))
+                except DeadlineExpired:
+                    by.left("the helper on the box to start")
+                    continue
+                except (LinkError, DeviceRefused) as problem:
+                    self._log.debug("no helper yet: %s", problem)
+                    break
+                kept.pop_all()
                 return session
-        self._drop(session)
         return None

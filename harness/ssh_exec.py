@@ -209,7 +209,11 @@ def _drain(
             continue
         if channel.closed or channel.eof_received:
             if not channel.recv_ready() and not channel.recv_stderr_ready():
-                channel.status_event.wait(by.left(f"the exit status of {what[:200]}"))
+                # Its outputs are closed; it may run on. A channel that ends sets the event, too.
+                while not channel.status_event.wait(
+                    by.slice(f"the exit status of {what[:200]}", SLICE_SECONDS)
+                ):
+                    vitals.check()
                 return
             continue
         vitals.check()

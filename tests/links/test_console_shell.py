@@ -298,3 +298,17 @@ def test_output_beyond_the_bound_is_an_error_and_the_program_is_killed(
         shell.run("cat", "/dev/zero", by=by)
 
     assert shell.run("echo", "next", by=by).text == "next"
+
+
+def test_an_opening_that_runs_out_of_time_leaves_nothing_open(tmp_path: Path) -> None:
+    box = Box(("sleep", "1000"), tmp_path).on()
+    try:
+        shell = box.shell()
+        open_files = []
+        for _ in range(3):
+            with pytest.raises((Unreachable, DeadlineExpired)):
+                shell.run("true", by=Deadline.after(1.5))
+            open_files.append(len(list(Path("/proc/self/fd").iterdir())))
+        assert len(set(open_files)) == 1
+    finally:
+        box.off()

@@ -140,18 +140,19 @@ def carried_out(files: CaFiles, found: Recovery) -> Path | None:
 
 def _aside(index: Path) -> Path | None:
     """An index that is there keeps its octets under another name, and its journal goes with it: it
-    would be taken for one of the new file.
+    would be taken for one of the new file. The old name stays until the new file takes it: at no
+    moment is there no index.
     """
     stamp = now().replace(":", "").replace("+0000", "Z")
     kept = index.with_name(f"index-{stamp}.sqlite")
     with on_disk(index, "put aside"):
+        there = index.exists()
+        if there:
+            kept.hardlink_to(index)
         journal = index.with_name(f"{index.name}-journal")
         if journal.exists():
             journal.rename(kept.with_name(f"{kept.name}-journal"))
-        if not index.exists():
-            return None
-        index.rename(kept)
-    return kept
+    return kept if there else None
 
 
 def _refuse_whole(files: CaFiles, given: Iterable[Path]) -> None:

@@ -10,7 +10,7 @@ import hashlib
 
 from harness.capability import Capability
 from harness.deadline import Deadline
-from harness.errors import DeviceRefused, Misuse
+from harness.errors import DeviceRefused, Misuse, TokenRefused
 from harness.secret import Secret
 from harness.target import Target
 from harness.tee_supplicant import demand_lasting, storage_seen
@@ -29,6 +29,8 @@ from provisioning.token_process import TokenProcess
 from provisioning.token_public import KeyProfile
 from provisioning.token_secrets import SecretKey, SecretProfile
 from provisioning.token_state import TokenState
+
+_FAILED = frozenset({"CKR_DEVICE_ERROR", "CKR_FUNCTION_FAILED", "CKR_GENERAL_ERROR"})
 
 
 class KeySession:
@@ -72,8 +74,17 @@ class KeySession:
     def login(
         self, label: str, pin: Secret, *, serial: str | None = None, by: Deadline
     ) -> TokenState:
-        """Raises TokenRefused, CKR_PIN_INCORRECT for one; does not try when one try is left."""
-        return self._opened().login(label, pin, serial=serial, by=by)
+        """Raises TokenRefused, CKR_PIN_INCORRECT for one; does not try when one try is left.
+
+        IntegrityFailure where the token fails for its storage, which lies in RAM.
+        """
+        try:
+            return self._opened().login(label, pin, serial=serial, by=by)
+        except TokenRefused as refused:
+            if refused.ckr in _FAILED:
+                self._lasts = False  # something may have been mounted over it since
+                self._lasting(by)
+            raise
 
     def change_pin(
         self,

@@ -67,9 +67,9 @@ class OwnIdentityStep:
         target = work.box.target
         said = "no boot was heard on a UART, and Linux shows no register of the fuses"
         if work.plan.accept_unknown:
-            return f"UNKNOWN, as {said}; the plan accepts that"
+            return f"whether others share its identity is UNKNOWN: {said}; the plan accepts that"
         if target.evidence_level is EvidenceLevel.FUNCTIONAL:
-            return f"unknown, as {said}; an emulator's is public anyway"
+            return f"whether others share its identity is unknown: {said}; an emulator's is public"
         raise IntegrityFailure(
             f"{target.serial} is not enrolled, as nobody knows whether its identity is its own:"
             f" {said}",

@@ -139,6 +139,22 @@ def test_a_supplicant_that_hangs_is_named_and_nothing_is_taken_for_absent(
 
 @pytest.mark.fault(
     "TEE storage",
+    "a tmpfs was mounted over the storage of a token that is in use",
+    comes="IntegrityFailure, status 7, with the place and its file system, of each key command; not"
+    " the token's CKR_GENERAL_ERROR alone",
+    then="umount it, or bring back the disk that was there",
+)
+def test_a_token_whose_storage_was_hidden_by_ram_says_so(box: TrustBox, by: Deadline) -> None:
+    root = box.target.layout.storage_root
+    box.keys.initialise(LABEL, so_pin=SO, user_pin=USER, by=by)
+    run(box.target, f"mount -t tmpfs ram {root}")
+
+    with pytest.raises(IntegrityFailure, match=f"{root}: it is on tmpfs"):
+        box.keys.login(LABEL, USER, by=by)
+
+
+@pytest.mark.fault(
+    "TEE storage",
     "the TEE's storage lies on a tmpfs, a ramfs or a RAM disk",
     comes="IntegrityFailure, status 7, in the first step of a run, before a token or a key is made",
     then="mount a disk there, or start tee-supplicant with another --fs-parent-path",

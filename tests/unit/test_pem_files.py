@@ -105,7 +105,10 @@ def test_requests_of_another_form_and_of_stdin_are_read(
         (REQUEST.replace(b"MI", b"AA", 1), "cannot be read"),
         (b"#" * 70000, "at most"),
     ],
-)
+    ids=[
+        "empty", "cut", "bare", "a key", "two", "UTF-16", "Latin-1", "DER, cut", "changed", "large"
+    ],
+)  # fmt: skip
 def test_a_request_that_is_none_is_named_with_what_it_is(
     tmp_path: Path, octets: bytes, found: str
 ) -> None:
@@ -223,7 +226,9 @@ def test_keys_in_der_are_read_by_whoever_takes_a_key(tmp_path: Path) -> None:
     then="give the file with the key",
 )
 @pytest.mark.parametrize(
-    "octets", [REQUEST, KEY_PEM[:80], b"1234567890\n", b"\x30\x82secret"], ids=str
+    "octets",
+    [REQUEST, KEY_PEM[:80], b"1234567890\n", b"\x30\x82secret"],
+    ids=["request", "cut", "text", "DER"],
 )
 def test_a_key_that_is_none_is_named_and_not_quoted(tmp_path: Path, octets: bytes) -> None:
     place = tmp_path / "box.key"

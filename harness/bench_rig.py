@@ -35,6 +35,7 @@ ANSWER_SECONDS = 60.0
 BOOT_SECONDS = 300.0
 """Opening waits no longer, however patient its caller: he may be prepared for an image build."""
 _MOST_LOG = 500
+_CUT = "its power was cut by the bench"
 
 
 class BenchRig:
@@ -158,7 +159,7 @@ class BenchRig:
             self._is_on = None
             self._do("off", by)
             # Who waits for this box waits in vain; its connections never hear a goodbye.
-            self.vitals.report_death("its power was cut by the bench")
+            self.vitals.report_death(_CUT)
             still = alive(self.config, self.lines, by=by)
             if still:
                 raise RigError(
@@ -221,7 +222,8 @@ class BenchRig:
         """
         with self._lock:
             self.confirm_ours()
-            if self.vitals.cause == self._missed:
+            # A switch may not have obeyed (a wrong relay): the box tells whether it is there.
+            if self.vitals.cause in (self._missed, _CUT):
                 self.vitals.reset()
             return self._awake(by)
 

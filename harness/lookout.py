@@ -11,7 +11,7 @@ import threading
 from collections.abc import Iterator
 
 from harness.deadline import Deadline
-from harness.errors import BoxDied
+from harness.errors import TrustBoxError
 from harness.vitals import Vitals
 
 SILENCE_SECONDS = 5.0
@@ -59,7 +59,7 @@ def looked_for(vitals: Vitals, by: Deadline) -> Iterator[None]:
 
     def watch() -> None:
         lookout = Lookout(vitals, by)
-        with contextlib.suppress(BoxDied):
+        with contextlib.suppress(TrustBoxError):  # the waiting thread has its own deadline
             while not by.expired and not over.wait(max(0.0, lookout.due.at - Deadline.after(0).at)):
                 lookout.look()
 

@@ -15,7 +15,7 @@ DEFAULT_PANICS: tuple[re.Pattern[bytes], ...] = (
     # OP-TEE core/kernel/panic.c and assert.c: prefix "E/TC:", core and thread number, the word.
     re.compile(rb"E/TC:[0-9? ]*(?:Panic\b|assertion )"),
     # TF-A bl31/aarch64/crash_reporting.S and common/aarch64/debug.S.
-    re.compile(rb"PANIC in EL3|PANIC at PC : 0x|Unhandled Exception in EL3"),
+    re.compile(rb"PANIC in EL3|PANIC at PC : 0x|Unhandled Exception (?:in|from) EL3"),
     # TF-A bl1_main.c and bl2_image_load_v2.c: an image is missing or its signature is wrong.
     re.compile(rb"ERROR: +(?:BL2: Failed to load image|Failed to load BL2 firmware)"),
 )

@@ -51,7 +51,7 @@ class _Powering:
 
     def __init__(self, on: Callable[[], None]) -> None:
         self._on = on
-        self._problem: TrustBoxError | None = None
+        self._problem: BaseException | None = None
         self._later: TrustBoxError | None = None
         self._thread = threading.Thread(target=self._run, name="power-on", daemon=True)
         self._thread.start()
@@ -76,5 +76,5 @@ class _Powering:
     def _run(self) -> None:
         try:
             self._on()
-        except TrustBoxError as problem:
+        except BaseException as problem:  # noqa: BLE001 - told by check(), whatever it was
             self._problem = problem

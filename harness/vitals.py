@@ -29,9 +29,13 @@ class Vitals:
         self._examine: Callable[[Deadline], None] | None = None
 
     def subscribe(self, wake: Callable[[], None]) -> None:
-        """``wake`` is called, from the thread that reports, when the box has died."""
+        """``wake`` is called, from the thread that reports, when the box has died; from this one
+        when it already has."""
         with self._lock:
             self._wakers.append(wake)
+            dead = self._cause is not None
+        if dead:
+            wake()
 
     def unsubscribe(self, wake: Callable[[], None]) -> None:
         """No more calls. Unknown: nothing happens."""

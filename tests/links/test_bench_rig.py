@@ -10,6 +10,7 @@ import pytest
 
 from harness.agent_shell import AgentShell
 from harness.bench_answer import nobody_listens
+from harness.bench_recovery import recover
 from harness.bench_rig import BenchRig
 from harness.console import SerialConsole
 from harness.deadline import Deadline
@@ -235,3 +236,16 @@ def test_a_server_s_line_that_cannot_be_opened_again_proves_nothing(
     with pytest.raises(RigError, match="switched off, but nobody can hear whether it is silent"):
         rig.off()
     rig.close()
+
+
+def test_a_relay_that_did_not_switch_off_resets_no_box_that_answers(
+    rig: BenchRig, pdu: PowerServer
+) -> None:
+    pdu.switch = lambda path: 200  # another box's
+    with pytest.raises(RigError, match="was switched off, but"):
+        rig.off()
+
+    assert [(rung.name, rung.worked) for rung in recover(rig, why="test", ssh_seconds=10)] == [
+        ("SSH", True)
+    ]
+    rig.vitals.check()

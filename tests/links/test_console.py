@@ -100,9 +100,10 @@ def test_a_match_may_span_two_deliveries(uart: Uart) -> None:
         b"E/TC:0 0 Panic 'unexpected' at core/kernel/x.c:12 <f>",
         b"E/TC:? 0 assertion 'x' failed at core/kernel/x.c:12 <f>",
         b"PANIC in EL3.",
+        b"Unhandled Exception from EL3.",
         b"ERROR:   BL2: Failed to load image id 21 (-80)",
     ],
-    ids=["linux", "optee-panic", "optee-assertion", "tf-a", "bl2"],
+    ids=["linux", "optee-panic", "optee-assertion", "tf-a", "tf-a-from", "bl2"],
 )
 def test_a_panic_ends_the_wait_and_is_quoted(uart: Uart, line: bytes) -> None:
     uart.says(b"before\r\n" + line + b"\r\nafter\r\n")

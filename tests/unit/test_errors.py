@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pickle
+import threading
 
 import pytest
 
 from harness import errors
+from harness.deadline import Deadline
 from harness.errors import (
     BadInput,
     BoxDied,
@@ -16,7 +18,9 @@ from harness.errors import (
     TrustBoxError,
     UntrustedHost,
 )
+from harness.lookout import looked_for
 from harness.secret import Secret
+from harness.uboot_session import _Powering
 from harness.vitals import Vitals
 
 STATUSES = {
@@ -144,3 +148,38 @@ def test_what_an_error_quotes_does_not_drive_a_terminal(error: TrustBoxError) ->
 
 def test_the_lines_of_a_message_stay_lines() -> None:
     assert str(errors.RigError("first\n\tsecond\x00")) == "first\n\tsecond\\x00"
+
+
+def test_who_begins_to_listen_after_the_death_is_woken_at_once() -> None:
+    vitals = Vitals("box")
+    woken: list[int] = []
+    vitals.report_death("Kernel panic")
+    vitals.subscribe(lambda: woken.append(1))
+
+    assert woken == [1]
+
+
+def test_a_look_that_fails_by_itself_ends_no_wait() -> None:
+    vitals, looked = Vitals("box"), threading.Event()
+
+    def examine(by: Deadline) -> None:
+        looked.set()
+        raise errors.NetworkFailed("bench-07:22", "no descriptor")
+
+    vitals.examine_by(examine)
+    with looked_for(vitals, Deadline.after(2)):
+        assert looked.wait(20)
+
+    for thread in threading.enumerate():
+        if thread.name == "lookout-box":
+            thread.join(20)
+
+
+def test_whatever_kept_the_power_from_coming_is_told() -> None:
+    def on() -> None:
+        raise ValueError("a defect")
+
+    power = _Powering(on)
+    power.join()
+    with pytest.raises(ValueError, match="a defect"):
+        power.check()

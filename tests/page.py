@@ -33,7 +33,8 @@ class Collector(Generic[Row]):
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        for item in session.items:
+        # As in the files: the suite's own order (tests/conftest.py) depends on who runs it.
+        for item in sorted(session.items, key=lambda item: (item.path, item.location[1] or 0)):
             for row in self._rows_of(item):
                 self.found[row] = self.found.get(row, 0) + 1
 

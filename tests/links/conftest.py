@@ -16,6 +16,7 @@ from tests.links.bench_fixtures import bench_box, pdu  # noqa: F401 - fixtures
 from tests.links.ca_hsm import Factory
 from tests.links.est_pki import Pki
 from tests.links.sshd import LocalSshd
+from tests.links.uart_end import uart  # noqa: F401 - a fixture
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-import os
 import socket
 import threading
 from collections.abc import Callable
@@ -17,7 +16,6 @@ from harness.agent_shell import AgentShell
 from harness.deadline import Deadline
 from harness.errors import (
     BoxDied,
-    DeadlineExpired,
     DeviceRefused,
     LinkLost,
     Misuse,
@@ -27,7 +25,6 @@ from harness.errors import (
 )
 from harness.history import History
 from harness.holding import Endpoint
-from harness.ready import readable
 from harness.ssh import SshShell
 from harness.target import Layout
 from harness.vitals import Vitals
@@ -287,22 +284,3 @@ def test_a_rig_that_is_off_for_a_moment_does_not_cost_the_helper(
     ssh.close()
 
     assert parent.startswith("trustbox-agent")
-
-
-def test_a_command_that_closed_its_outputs_and_runs_on_is_killed_at_its_deadline(
-    ssh: SshShell, tmp_path: Path, by: Deadline
-) -> None:
-    """It was a lost link, and the program ran on."""
-    noted = tmp_path / "pid"
-    script = f"echo $$ >{noted}; exec >&- 2>&-; exec sleep 600"
-    ssh.run("true", by=by)
-    with pytest.raises(DeadlineExpired, match="the exit status of"):
-        ssh.run("sh", "-c", script, by=Deadline.after(1.5))
-    try:
-        running = os.pidfd_open(int(noted.read_text()))
-    except ProcessLookupError:
-        return
-    ended = readable([running], 10)
-    os.close(running)
-
-    assert ended

@@ -14,14 +14,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from harness.errors import (
-    BadFrame,
-    BadInput,
-    DeadlineExpired,
-    IntegrityFailure,
-    LinkLost,
-    TrustBoxError,
-)
+from harness.errors import BadFrame, DeadlineExpired, IntegrityFailure, LinkLost, TrustBoxError
 from provisioning.certificates import pem
 from provisioning.http_errors import PutOff, ServiceBusy, ServiceRefused, UntrustedServer
 from provisioning.run import Outcome
@@ -247,40 +240,6 @@ def test_received_certificate_that_was_misjudged_is_not_asked_for_again(
 
 
 @SHORT_WAIT
-def test_a_certificate_in_another_wrapping_certifies_the_box_with_one_post(
-    box: HostBox, pki: Pki, station: Station
-) -> None:
-    def as_pem(pki: Pki, leaf: x509.Certificate) -> Line:
-        return answer(pem(leaf), kind="application/x-pem-file")
-
-    with ScriptedServer(pki, Issuing(pki, as_pem)) as server:
-        done = box.run(plan_for(box, server, pki), station)
-
-    assert outcome(done, "certificate") is Outcome.DONE
-    assert len(posted(server)) == 1
-
-
-@pytest.mark.fault(
-    "EST",
-    "the CA certificate that the plan names has no keyUsage, or basicConstraints not critical",
-    comes="BadInput (2) that names the file and the CA; nothing was posted",
-    then="have the CA's certificate made anew as RFC 5280 4.2.1 asks for",
-)
-def test_a_root_that_no_path_can_lead_to_is_refused_before_anything_is_asked_for(
-    box: HostBox, pki: Pki, station: Station, tmp_path: Path
-) -> None:
-    root = tmp_path / "root.pem"
-    root.write_bytes(pem(pki.bare(pki.key.public_key(), "own root")))
-    with ScriptedServer(pki, Issuing(pki, None)) as server:
-        plan = plan_for(box, server, pki)
-        assert plan.est is not None
-        with pytest.raises(BadInput, match="CN=own root") as caught:
-            box.run(replace(plan, est=replace(plan.est, ca=root)), station)
-
-    assert caught.value.where == str(root)
-    assert posted(server) == []
-
-
 @pytest.mark.parametrize("value", ["", "-5", "soon", "0"], ids=lambda v: f"Retry-After {v!r}")
 def test_short_or_senseless_wait_is_waited_for_in_the_run(
     box: HostBox, pki: Pki, station: Station, value: str

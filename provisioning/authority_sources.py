@@ -72,7 +72,8 @@ class Source:
 def of_index(path: Path, said: str, ca: Ca) -> Source:
     """A copy of the index. It is copied before it is opened, which may bring it to today's form.
 
-    Raises Misuse when it cannot be read or is another CA's.
+    Raises Misuse when it cannot be read, is another CA's, or has a box's certificate that the key
+    of issuing.pem did not sign or that is not what its row says: then somebody edited it.
     """
     octets = read_bounded(path, _LARGEST_INDEX, expected="an index of the CA")
     with tempfile.TemporaryDirectory(prefix="trustbox-") as scratch:
@@ -94,7 +95,22 @@ def of_index(path: Path, said: str, ca: Ca) -> Source:
             f"{path} is the index of another CA: it does not know the key of issuing.pem",
             hint="Look whose backup it is.",
         )
+    for entry in entries:
+        if entry.role == DEVICE.role and entry.certificate and not _is_ours(entry, ca):
+            raise Misuse(
+                f"{path}: the CA did not sign what the entry {entry.number:x} says",
+                hint="Somebody edited this copy, or it is damaged: give another one with --from.",
+            )
     return Source(said, entries, crls)
+
+
+def _is_ours(entry: Entry, ca: Ca) -> bool:
+    found = entry.certificate
+    return (
+        found is not None
+        and (found.serial_number, fingerprint(found)) == (entry.number, entry.spki)
+        and ca.signed(found) == DEVICE.role
+    )
 
 
 def of_crl(path: Path, ca: Ca) -> Source:

@@ -16,6 +16,7 @@ from harness.errors import DeviceRefused, Misuse
 from provisioning.authority import Authority
 from provisioning.authority_entry import NewRow
 from provisioning.authority_index import Index
+from provisioning.authority_life import fingerprint
 from provisioning.authority_lock import locked
 from provisioning.authority_recover import Recovery, carried_out, planned
 from provisioning.certificates import pem
@@ -205,6 +206,21 @@ def test_backup_of_another_ca_is_refused(
 
     with pytest.raises(Misuse, match="index of another CA"):
         recovered(authority, records, by, backup=backup.path)
+
+    assert not authority.index.exists()
+
+
+def test_backup_with_a_certificate_that_the_ca_did_not_sign_is_refused(
+    authority: Authority, records: Path, tmp_path: Path, by: Deadline
+) -> None:
+    forged = in_the_name_of(authority.issuing)
+    authority.index.begin(NewRow(forged.serial_number, "device", SERIAL, fingerprint(forged)))
+    authority.index.finish(forged)
+    backup = tmp_path / "backup.sqlite"
+    authority.index.path.rename(backup)
+
+    with pytest.raises(Misuse, match=f"did not sign what the entry {forged.serial_number:x} says"):
+        recovered(authority, records, by, backup=backup)
 
     assert not authority.index.exists()
 

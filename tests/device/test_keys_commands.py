@@ -135,9 +135,10 @@ def test_other_key_is_never_the_boxs_identity_and_rotates_without_a_certificate(
     identity = factory.chain()
     file = tmp_path / "chain.pem"
     file.write_bytes(identity)
+    root = factory.station.records(factory.box.target.serial) / "root.pem"
     refusals = [
         factory.keys("rotate", "signing"),
-        factory.keys("install", "signing", file, "--root", file),
+        factory.keys("install", "signing", file, "--root", root),
     ]
     new = factory.done("rotate", "signing", "--key-only")
     gone = factory.done("retire", "signing")

@@ -115,7 +115,8 @@ def test_two_that_write_at_once_do_not_cut_each_others_lines(place: Path) -> Non
     for writer in writers:
         writer.join(60)
 
-    assert [json.loads(line)["step"] for line in lines(place)].count("key") == 100
+    # One that meets the other's line in the making takes it for a torn one: an empty line between.
+    assert [json.loads(line)["step"] for line in lines(place) if line].count("key") == 100
 
 
 def _write(place: Path, run: str) -> None:

@@ -18,7 +18,7 @@ SLOW_JOBS ?= $(shell echo $$(( 2 * $$(nproc) + 1 )))
 # The first of these that runs and is new enough makes the venv.
 PYTHON ?= python3 python3.11 python3.12 python3.13 python3.14
 
-.PHONY: help setup packages provision test test-slow test-fast test-bench xtest xtest-by-hand test-enclave test-integrity bench-enclave security-cases faults lint check bench-restore bench-console bench-attest bench-tamper bench-provision test-mutations clean
+.PHONY: help setup packages provision test test-slow test-fast test-long test-bench xtest xtest-by-hand test-enclave test-integrity bench-enclave security-cases faults lint check bench-restore bench-console bench-attest bench-tamper bench-provision test-mutations clean
 
 help: ## this list
 	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 24
@@ -37,6 +37,9 @@ test-slow: setup ## the rest of the suite: bad serial lines, benches, CA, EST, D
 
 test-fast: setup ## what needs no box: pure logic, and links against real ends
 	@$(BIN)/pytest tests/unit tests/links -m 'not slow and not long' $(ARGS)
+
+test-long: setup ## what neither of these runs: thousands of rounds, large RSA keys (not OP-TEE's xtest)
+	@exec $(BIN)/pytest -n $(JOBS) --dist worksteal -m 'long and not xtest' $(ARGS)
 
 test-bench: setup ## the device suite through the bench code: UART as a pty, over RFC 2217, and firmware as shipped
 	@$(BIN)/python -m tests.bench $(ARGS)

@@ -33,7 +33,9 @@ def test_key_made_in_the_token_signs(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "profile", [KeyProfile.RSA_2048, KeyProfile.RSA_3072], ids=lambda p: p.value
+    "profile",
+    [KeyProfile.RSA_2048, pytest.param(KeyProfile.RSA_3072, marks=pytest.mark.long)],
+    ids=lambda p: p.value,
 )
 def test_rsa_key_made_in_the_token_proves_itself(
     held_keys: KeySession, profile: KeyProfile

@@ -256,7 +256,7 @@ class SerialConsole:
             if (tap := self._tap) is not None:
                 keep(tap.ended())
             watch.finish()
-        except Exception:  # noqa: BLE001 - whatever it was, the line is not read any more
+        except Exception:  # noqa: BLE001 - the thread's end; it is logged
             # A defect of ours; a reader that is gone must not look like a box that is silent.
             self._log.exception("the reader of %s ended", line.url)
         finally:

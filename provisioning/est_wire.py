@@ -90,7 +90,7 @@ def salvaged(body: bytes) -> tuple[x509.Certificate, ...]:
                     warnings.simplefilter("ignore")
                     found += load(octets)
                 break
-            except Exception:  # noqa: BLE001, S112 - bytes of a stranger, as above
+            except Exception:  # noqa: BLE001, S112 - a parser fed by a stranger
                 continue
     return tuple(found[:MOST_CERTIFICATES])
 

@@ -33,9 +33,9 @@ from tests.page import Page, line
 
 HEAD = """# Faults
 
-What was tried, what comes then, what is left, and what to do next. Made by `make faults` from the
-tests that carry `mark.fault`; do not edit. That a test stands here does not say that it ran: for
-that, read the report of a run. *No test* means just that.
+Faults that the tests make: how each ends, what is left, and what to do next. Made by `make faults`
+from the tests that carry `mark.fault`; do not edit. That a test stands here does not say that it
+ran: for that, read the report of a run. *No test* means just that.
 
 Everywhere: a run that ends with an error writes no `record.json` of its own, notes its step's
 `failed` (or `parked`) in the journal, and leaves a box on which running it again goes on. The

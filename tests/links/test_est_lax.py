@@ -110,8 +110,8 @@ def test_a_403_says_that_a_certificate_may_not_have_been_asked_for(pki: Pki, by:
 @pytest.mark.fault(
     "EST",
     "the server's certificate is good and bears another name than the address that was given",
-    comes="UntrustedServer (5) that tells the certificate's names; nothing was sent",
-    then="use one of these names, or have the server's certificate made anew",
+    comes="UntrustedServer (5) that names the certificate's names; nothing was sent",
+    then="use one of these names, or have a new certificate made for the server",
 )
 def test_a_certificate_of_another_name_is_told_with_its_names(pki: Pki, by: Deadline) -> None:
     key = new_key()

@@ -61,7 +61,7 @@ def test_a_certificate_in_another_wrapping_certifies_the_box_with_one_post(
     "EST",
     "the CA certificate that the plan names has no keyUsage, or basicConstraints not critical",
     comes="BadInput (2) that names the file and the CA; nothing was posted",
-    then="have the CA's certificate made anew as RFC 5280 4.2.1 asks for",
+    then="have a new CA certificate made as RFC 5280 4.2.1 asks for",
 )
 def test_a_root_that_no_path_can_lead_to_is_refused_before_anything_is_asked_for(
     box: HostBox, pki: Pki, station: Station, tmp_path: Path

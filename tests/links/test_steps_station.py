@@ -134,7 +134,7 @@ def looking(first: Provisioned, step: Serving) -> tuple[As, Serving]:
     "CA",
     "a box has a certificate of the issuing CA's key that the index does not know (a stolen copy"
     " of the key signed it)",
-    comes="a run certifies the box anew; trustbox verify: path FAILED, status 7",
+    comes="a run certifies the box again; trustbox verify: path FAILED, status 7",
     then="find out who signed it: revoke the issuing CA when its key was copied",
 )
 def test_certificate_that_the_index_does_not_know_serves_nobody(
